@@ -1,0 +1,1 @@
+//! File and environment into a validated `Config`; the only reader of either.

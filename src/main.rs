@@ -1,0 +1,2 @@
+//! Flags, telemetry, exit code; nothing more.
+fn main() {}

@@ -1,0 +1,14 @@
+//! Plain data that every other module speaks: values, money, the catalogue, changes and memberships. No behaviour beyond
+//! construction, exact arithmetic and display; nothing here knows of definitions, state or wires.
+
+pub mod catalogue;
+pub mod change;
+pub mod money;
+pub mod value;
+
+pub use catalogue::{
+    CartAction, CartRule, Catalogue, EventType, InstantFormat, MoneyCurrency, Property, Purpose, Trait, Type, WorkspaceSettings,
+};
+pub use change::{Cause, CauseEvent, Change, ChangeKind, DeadLetterReason, Membership, Reason};
+pub use money::{Currency, Money};
+pub use value::{Decimal, Value};

@@ -1,0 +1,1 @@
+//! HTTP: liveness, readiness, look-ups. Reads the view, sends questions to workers.

@@ -1,0 +1,1 @@
+//! Subscriber, exporter, and every metric name in one file.

@@ -1,0 +1,1 @@
+//! Oracle, workloads, virtual time and faults, for tests only.
