@@ -9,3 +9,39 @@ pub const JSON_DEPTH_MAX: usize = 64;
 
 /// Longest customer id in bytes.
 pub const CUSTOMER_BYTES_MAX: usize = 1_024;
+
+/// Largest `.seg` text in bytes. A definition takes a few hundred; ten thousand of them in one file still fit.
+pub const SOURCE_BYTES_MAX: usize = 8 << 20;
+
+/// Deepest nesting of one expression as written: parentheses, `not`, filters, operators in a row. Bounds the compiler's stack.
+pub const EXPRESSION_NESTING_MAX: usize = 48;
+
+/// Deepest nesting of one expression after lets are inlined.
+pub const INLINED_NESTING_MAX: usize = 128;
+
+/// Most conditions and terms of one definition after lets are inlined: lets of lets grow exponentially.
+pub const DEFINITION_NODES_MAX: usize = 4_096;
+
+/// Most segments, scores, points and stages of one workspace.
+pub const DEFINITIONS_MAX: usize = 20_000;
+
+/// Most declarations of one kind in a catalogue; their indexes are 16 bits wide.
+pub const CATALOGUE_ENTRIES_MAX: usize = 10_000;
+
+/// Longest name of anything that is declared, in bytes: it stands in every change.
+pub const NAME_BYTES_MAX: usize = 128;
+
+/// Longest text literal in a definition, in bytes.
+pub const TEXT_LITERAL_BYTES_MAX: usize = 4_096;
+
+/// Most values of one `[...]` list of literals.
+pub const LITERAL_LIST_MAX: usize = 1_000;
+
+/// Largest constant that a count may be compared with by a quantifier; a larger one is surely a slip of the pen.
+pub const QUANTIFIER_MAX: u32 = 1_000_000;
+
+/// Longest window or delay: a hundred years.
+pub const WINDOW_MAX_MS: i64 = 36_525 * 86_400_000;
+
+const _: () = assert!(EXPRESSION_NESTING_MAX < INLINED_NESTING_MAX);
+const _: () = assert!(CATALOGUE_ENTRIES_MAX <= u16::MAX as usize);

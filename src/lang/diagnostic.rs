@@ -1,0 +1,279 @@
+//! What an author is told: codes, messages with their place, and how they are shown (LANGUAGE.md 6).
+//!
+//! Owns codes and rendering. A diagnostic carries its source line, so that it can be shown after the text is gone.
+
+use std::fmt;
+
+use super::source::{SourceFile, Span, place};
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Fixed code of a message; tests and tools name it. `E` is an error, `W` a warning.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code { $($(#[$doc])* $name,)* }
+        impl Code {
+            pub const ALL: &'static [Code] = &[$(Code::$name,)*];
+            pub fn as_str(self) -> &'static str {
+                match self { $(Code::$name => stringify!($name),)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// Syntax; a clause or window that is missing.
+    E01,
+    /// Unknown name.
+    E02,
+    /// Types do not fit.
+    E03,
+    /// Currencies do not fit or may be mixed.
+    E04,
+    /// `and` and `or` mixed without parentheses.
+    E05,
+    /// `for at least` that can be read in two ways.
+    E06,
+    /// Cycle, with its path.
+    E07,
+    /// Window beyond retention.
+    E08,
+    /// `per` where it is not allowed, or without a bound.
+    E09,
+    /// `then no` without a limit.
+    E10,
+    /// Duration or window malformed: unit, order of bounds, zero.
+    E11,
+    /// Name declared twice.
+    E12,
+    /// Rules of one definition that exclude each other.
+    E13,
+    /// A limit is exceeded.
+    E14,
+    /// Reserved word or malformed name.
+    E15,
+    /// Not evaluated by this version.
+    E16,
+    /// Negation includes customers whose value is unknown.
+    W01,
+    /// Absence also holds for customers who never did it.
+    W02,
+    /// Flips for everybody at the same instant.
+    W03,
+    /// Exit condition is true whenever entry is.
+    W04,
+    /// Latched segment without `expire after`.
+    W05,
+    /// History for this window will be complete only later.
+    W06,
+    /// Contradiction.
+    W07,
+    /// Can never change.
+    W08,
+}
+
+impl Code {
+    pub fn severity(self) -> Severity {
+        if self.as_str().starts_with('E') { Severity::Error } else { Severity::Warning }
+    }
+
+    pub fn from_word(word: &str) -> Option<Code> {
+        Code::ALL.iter().copied().find(|c| c.as_str() == word)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+impl Severity {
+    /// `error | warning`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        }
+    }
+}
+
+/// One message with its place. `Display` shows it over several lines, without a final line end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    pub code: Code,
+    pub severity: Severity,
+    /// Name of the file.
+    pub file: String,
+    /// **Units:** bytes of the file.
+    pub span: Span,
+    /// Starts at 1.
+    pub line: u32,
+    /// In characters; starts at 1.
+    pub column: u32,
+    pub message: String,
+    /// A way out, where there is one.
+    pub help: Option<String>,
+    excerpt: String,
+    indent: usize,
+    width: usize,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}[{}]: {}", self.severity.word(), self.code, self.message)?;
+        writeln!(f, "  --> {}:{}:{}", self.file, self.line, self.column)?;
+        writeln!(f, "   | {}", self.excerpt)?;
+        write!(f, "   | {:indent$}{}", "", "^".repeat(self.width), indent = self.indent)?;
+        if let Some(help) = &self.help {
+            write!(f, "\n   = help: {help}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Collects messages while a text is compiled. One place gets one message per code.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    raw: Vec<Raw>,
+}
+
+#[derive(Debug)]
+struct Raw {
+    code: Code,
+    span: Span,
+    message: String,
+    help: Option<String>,
+}
+
+/// Most messages of one run: beyond that the first ones are what helps.
+const SHOWN_MAX: usize = 200;
+
+impl Report {
+    pub fn add(&mut self, code: Code, span: Span, message: impl Into<String>) {
+        self.push(code, span, message.into(), None);
+    }
+
+    pub fn help(&mut self, code: Code, span: Span, message: impl Into<String>, help: impl Into<String>) {
+        self.push(code, span, message.into(), Some(help.into()));
+    }
+
+    pub fn push(&mut self, code: Code, span: Span, message: String, help: Option<String>) {
+        if self.raw.len() < 50 * SHOWN_MAX {
+            self.raw.push(Raw { code, span, message, help });
+        }
+    }
+
+    pub fn errors(&self) -> usize {
+        self.raw.iter().filter(|r| r.code.severity() == Severity::Error).count()
+    }
+
+    /// Sorted by (file, place); the first of several with equal code and place stays. At most [`SHOWN_MAX`], errors before warnings
+    /// where some must go.
+    pub fn finish(mut self, files: &[SourceFile]) -> Vec<Diagnostic> {
+        self.raw.sort_by_key(|r| (r.span.file, r.span.start, r.code));
+        self.raw.dedup_by(|b, a| a.code == b.code && a.span.file == b.span.file && a.span.start == b.span.start);
+        if self.raw.len() > SHOWN_MAX {
+            let errors = self.errors();
+            if errors >= SHOWN_MAX {
+                self.raw.retain(|r| r.code.severity() == Severity::Error);
+            } else {
+                let mut warnings = SHOWN_MAX - errors;
+                self.raw.retain(|r| {
+                    r.code.severity() == Severity::Error || {
+                        let keep = warnings > 0;
+                        warnings = warnings.saturating_sub(1);
+                        keep
+                    }
+                });
+            }
+            self.raw.truncate(SHOWN_MAX);
+        }
+        self.raw
+            .into_iter()
+            .map(|r| {
+                let (name, text) = files.get(r.span.file as usize).map_or(("", ""), |f| (f.name.as_str(), f.text.as_str()));
+                let at = place(text, r.span);
+                Diagnostic {
+                    code: r.code,
+                    severity: r.code.severity(),
+                    file: name.to_string(),
+                    span: r.span,
+                    line: at.line,
+                    column: at.column,
+                    message: r.message,
+                    help: r.help,
+                    excerpt: at.excerpt,
+                    indent: at.indent,
+                    width: at.width,
+                }
+            })
+            .collect()
+    }
+}
+
+/// The nearest of `known` to `name`, if its edit distance is at most one third of the name.
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = name.chars().count() / 3;
+    known.into_iter().map(|k| (distance(name, k, limit), k)).filter(|(d, _)| *d <= limit).min().map(|(_, k)| k)
+}
+
+/// Edit distance (insert, delete, replace, swap of neighbours), or `limit + 1` where it is greater.
+///
+/// **Source:** optimal string alignment, Boytsov 2011, "Indexing methods for approximate dictionary searching".
+fn distance(a: &str, b: &str, limit: usize) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    if a.len().abs_diff(b.len()) > limit {
+        return limit + 1;
+    }
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let same = a[i - 1] == b[j - 1];
+            row[j] = (above[j - 1] + usize::from(!same)).min(above[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                row[j] = row[j].min(before[j - 2] + 1);
+            }
+        }
+        before = std::mem::replace(&mut above, row);
+    }
+    above[b.len()].min(limit + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_shown_with_code_place_line_caret_and_help() {
+        let files = [SourceFile::new("a.seg", "segment a { when no login in last 3mo }")];
+        let mut report = Report::default();
+        report.help(
+            Code::E11,
+            Span { file: 0, start: 34, end: 37 },
+            "unknown or ambiguous duration unit in `3mo`",
+            "units are w d h m s ms",
+        );
+        let shown = report.finish(&files)[0].to_string();
+        assert_eq!(
+            shown,
+            "error[E11]: unknown or ambiguous duration unit in `3mo`\n  --> a.seg:1:35\n   | segment a { when no login in last 3mo }\n   \
+             |                                   ^^^\n   = help: units are w d h m s ms"
+        );
+    }
+
+    #[test]
+    fn did_you_mean_is_bounded_by_a_third_of_the_name() {
+        assert_eq!(nearest("order_complete", ["order_completed", "product_viewed"]), Some("order_completed"));
+        assert_eq!(nearest("lgoin", ["login"]), Some("login"));
+        assert_eq!(nearest("abc", ["xyz", "abd"]), Some("abd"));
+        assert_eq!(nearest("ab", ["ac"]), None);
+    }
+}

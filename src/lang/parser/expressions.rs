@@ -1,0 +1,546 @@
+//! Conditions: `and`, `or`, `not`, quantifiers, relations, sequences, selectors and filters.
+
+use super::super::diagnostic::Code;
+use super::super::lexer::Kind;
+use super::super::source::Span;
+use super::super::tree::{
+    CompareOp, Contained, Expr, ExprKind, Filter, Literal, Name, Quantifier, Relation, RelationKind, Selector, Single, State, Step, Term,
+    TermKind, Which, Window, WindowKind,
+};
+use super::{Parsed, Parser, RESERVED};
+use crate::limits::LITERAL_LIST_MAX;
+
+const CONDITION_HELP: &str = "for example `any login in last 7d`, `customer.country = \"SE\"`, `in segment vip`";
+
+impl Parser<'_> {
+    pub(super) fn expression(&mut self) -> Parsed<Expr> {
+        self.nested(Self::chain)
+    }
+
+    /// `a and b and c`, or the same with `or`.
+    fn chain(&mut self) -> Parsed<Expr> {
+        let first = self.unary()?;
+        let word = self.word(0);
+        if !matches!(word, "and" | "or") {
+            return Ok(first);
+        }
+        let mut operands = vec![first];
+        let mut mixed = false;
+        while matches!(self.word(0), "and" | "or") {
+            if self.word(0) != word && !mixed {
+                mixed = true;
+                self.report.help(
+                    Code::E05,
+                    self.span(),
+                    "`and` and `or` are mixed without parentheses",
+                    "write `a and (b or c)` or `(a and b) or c`, whichever is meant",
+                );
+            }
+            self.bump();
+            let operand = self.unary()?;
+            if let ExprKind::HeldFor(inner, _) = &operand.kind {
+                let at = Span { start: inner.span.end, ..operand.span };
+                self.ambiguous_dwell(
+                    at,
+                    &format!("`a {word} b for at least D`"),
+                    &format!("`a {word} (b for at least D)` or `(a {word} b) for at least D`"),
+                );
+            }
+            operands.push(operand);
+        }
+        let span = operands[0].span.to(self.last_span());
+        let kind = if word == "and" { ExprKind::And(operands) } else { ExprKind::Or(operands) };
+        Ok(Expr { kind, span })
+    }
+
+    fn ambiguous_dwell(&mut self, span: Span, form: &str, ways: &str) {
+        // The span starts with the blank before `for`.
+        let blank = self.text[span.start as usize..span.end as usize].find("for").unwrap_or(0) as u32;
+        let span = Span { start: span.start + blank, ..span };
+        self.report.help(Code::E06, span, format!("{form} can be read in two ways"), format!("write {ways}, whichever is meant"));
+    }
+
+    fn unary(&mut self) -> Parsed<Expr> {
+        let span = self.span();
+        if self.is_word("not") && !self.word_is_property() {
+            self.bump();
+            let inner = self.nested(Self::unary)?;
+            if let ExprKind::HeldFor(held, _) = &inner.kind {
+                let at = Span { start: held.span.end, ..inner.span };
+                self.ambiguous_dwell(at, "`not a for at least D`", "`not (a for at least D)` or `(not a) for at least D`");
+            }
+            return Ok(Expr { kind: ExprKind::Not(Box::new(inner)), span: span.to(self.last_span()) });
+        }
+        let depth = self.depth;
+        let mut expr = self.atom()?;
+        while self.is_word("for") {
+            self.bump();
+            self.expect_words(&["at", "least"])?;
+            let duration = self.duration()?;
+            expr = Expr { kind: ExprKind::HeldFor(Box::new(expr), duration), span: span.to(self.last_span()) };
+            // Each `for` nests the one before: the bound on depth holds for them too.
+            self.depth += 1;
+            if self.is_word("for") {
+                self.nested(|_| Ok(()))?;
+            }
+        }
+        self.depth = depth;
+        Ok(expr)
+    }
+
+    /// In a filter any word may be a property: it is one where something follows that only a property can have behind it.
+    fn word_is_property(&self) -> bool {
+        if !self.in_filter {
+            return false;
+        }
+        match &self.token(1).kind {
+            Kind::Sign(sign) => !matches!(*sign, "(" | "-"),
+            Kind::Word => {
+                matches!(self.word(1), "in" | "is" | "between" | "contains" | "has" | "starts" | "ends" | "matches" | "and" | "or")
+            }
+            _ => false,
+        }
+    }
+
+    fn atom(&mut self) -> Parsed<Expr> {
+        let span = self.span();
+        let property = self.word_is_property();
+        let word = if property { "" } else { self.word(0) };
+        let opens = self.is_sign_at(1, "(");
+        let kind = match word {
+            "any" | "no" => {
+                self.bump();
+                self.quantified(if word == "any" { Quantifier::Any } else { Quantifier::No })?
+            }
+            "at" => {
+                self.bump();
+                let least = match self.word(0) {
+                    "least" => true,
+                    "most" => false,
+                    _ => return self.expected("`least` or `most` after `at`", None),
+                };
+                self.bump();
+                if matches!(self.kind(), Kind::Duration(_)) {
+                    let help = Some("an age belongs to an instant: `cart.changed_at at least 30m ago`, `last(login) at least 30d ago`");
+                    return self.expected("a whole number", help);
+                }
+                let n = self.integer("a whole number")?;
+                self.quantified(if least { Quantifier::AtLeast(n) } else { Quantifier::AtMost(n) })?
+            }
+            "exactly" => {
+                self.bump();
+                let n = self.integer("a whole number")?;
+                self.quantified(Quantifier::Exactly(n))?
+            }
+            "first" | "last" if opens => return self.of_event(),
+            "sequence" if opens => self.sequence()?,
+            "everyone" if !self.in_filter => {
+                self.bump();
+                ExprKind::Everyone
+            }
+            "in" if matches!(self.word(1), "segment" | "list") => {
+                self.bump();
+                let segment = self.is_word("segment");
+                self.bump();
+                if segment {
+                    ExprKind::InSegment(self.name("the name of a segment")?)
+                } else {
+                    ExprKind::InList(self.name("the name of a list")?)
+                }
+            }
+            "entered" | "left" if self.word(1) == "segment" => {
+                self.bump();
+                self.bump();
+                let segment = self.name("the name of a segment")?;
+                ExprKind::Crossed { entered: word == "entered", segment, window: self.window()? }
+            }
+            "consent" if self.word(1) == "to" => {
+                self.bump();
+                self.bump();
+                ExprKind::Consent(self.name("the name of a purpose")?)
+            }
+            _ if self.is_sign("(") => return self.parenthesised(),
+            _ if word.is_empty() && !property && !self.term_starts() => return self.expected("a condition", Some(CONDITION_HELP)),
+            _ if RESERVED.contains(&word) && !matches!(word, "true" | "false" | "customer" | "cart" | "local") && !self.in_filter => {
+                return self.expected("a condition", Some(CONDITION_HELP));
+            }
+            _ => {
+                let term = self.term()?;
+                return self.related(term);
+            }
+        };
+        Ok(Expr { kind, span: span.to(self.last_span()) })
+    }
+
+    fn term_starts(&self) -> bool {
+        match self.kind() {
+            Kind::Sign(sign) => matches!(*sign, "-" | "("),
+            Kind::Currency | Kind::Pattern(_) | Kind::Bad | Kind::End => false,
+            _ => true,
+        }
+    }
+
+    /// `( condition )`, or a term that starts with a parenthesis.
+    fn parenthesised(&mut self) -> Parsed<Expr> {
+        let span = self.span();
+        self.bump();
+        let inner = self.expression()?;
+        self.expect_sign(")")?;
+        let span = span.to(self.last_span());
+        if let ExprKind::Bare(term) = inner.kind {
+            let term = self.term_from(Term { kind: term.kind, span })?;
+            return self.related(term);
+        }
+        Ok(Expr { kind: ExprKind::Paren(Box::new(inner)), span })
+    }
+
+    fn quantified(&mut self, quantifier: Quantifier) -> Parsed<ExprKind> {
+        let of = self.selector()?;
+        let per = self.per()?;
+        Ok(ExprKind::Quantified { quantifier, of, per, range: self.range()? })
+    }
+
+    pub(super) fn per(&mut self) -> Parsed<Option<Vec<Name>>> {
+        if !self.take_word("per") {
+            return Ok(None);
+        }
+        Ok(Some(self.path("a property after `per`")?))
+    }
+
+    /// `first(x)` or `last(x)`: with a window a condition, with `.` a term.
+    fn of_event(&mut self) -> Parsed<Expr> {
+        let span = self.span();
+        let which = if self.is_word("first") { Which::First } else { Which::Last };
+        self.bump();
+        self.expect_sign("(")?;
+        let of = self.nested(Self::selector)?;
+        self.expect_sign(")")?;
+        if self.take_sign(".") {
+            let name = self.name("a property, or `at`, after `.`")?;
+            let property = self.path_after(name)?;
+            let term = Term { kind: TermKind::OfEvent { which, of, property }, span: span.to(self.last_span()) };
+            let term = self.term_from(term)?;
+            return self.related(term);
+        }
+        if matches!(self.kind(), Kind::Sign(_)) || self.is_end() {
+            let help = "`last(x)` is an event: ask for its age, `last(x) in last 7d`, or for a property, `last(x).price`";
+            return self.expected("a time window, or `.` and a property", Some(help));
+        }
+        let window = self.window()?;
+        Ok(Expr { kind: ExprKind::EventIn { which, of, window }, span: span.to(self.last_span()) })
+    }
+
+    fn sequence(&mut self) -> Parsed<ExprKind> {
+        self.bump();
+        self.bump();
+        let mut steps = vec![self.step(false)?];
+        while self.take_word("then") {
+            let absent = self.take_word("no");
+            steps.push(self.step(absent)?);
+        }
+        let mut all_within = None;
+        if self.take_word("all") {
+            self.expect_word("within")?;
+            all_within = Some(self.duration()?);
+        }
+        if !self.is_sign(")") {
+            return self.expected("`then`, `within`, `at least`, `without`, `all within` or `)`", None);
+        }
+        self.bump();
+        if steps.len() < 2 {
+            let help = Some("for example `sequence(product_viewed then add_to_cart within 10m) in last 24h`");
+            return self.error(Code::E01, self.last_span(), "a sequence has at least two steps, joined by `then`".into(), help);
+        }
+        let per = self.per()?;
+        Ok(ExprKind::Sequence { steps, all_within, per, window: self.window()? })
+    }
+
+    fn step(&mut self, absent: bool) -> Parsed<Step> {
+        let span = self.span();
+        let selector = self.nested(Self::selector)?;
+        let mut step = Step { selector, absent, within: None, at_least_later: None, without: None, span };
+        loop {
+            let at = self.span();
+            let twice = match self.word(0) {
+                "within" => {
+                    self.bump();
+                    step.within.replace(self.duration()?).is_some()
+                }
+                "at" => {
+                    self.expect_words(&["at", "least"])?;
+                    let duration = self.duration()?;
+                    self.expect_word("later")?;
+                    step.at_least_later.replace(duration).is_some()
+                }
+                "without" => {
+                    self.bump();
+                    step.without.replace(self.nested(Self::selector)?).is_some()
+                }
+                _ => break,
+            };
+            if twice {
+                return self.error(Code::E12, at, "a step has this limit twice".into(), None);
+            }
+        }
+        step.span = span.to(self.last_span());
+        Ok(step)
+    }
+
+    pub(super) fn selector(&mut self) -> Parsed<Selector> {
+        let span = self.span();
+        let (mut singles, mut filter) = (Vec::new(), None);
+        if self.take_sign("(") {
+            singles.push(self.single()?);
+            while self.take_sign("|") {
+                singles.push(self.single()?);
+            }
+            self.expect_sign(")")?;
+            if self.is_sign("[") {
+                filter = Some(self.filter()?);
+            }
+        } else {
+            singles.push(self.single()?);
+        }
+        Ok(Selector { singles, filter, span: span.to(self.last_span()) })
+    }
+
+    fn single(&mut self) -> Parsed<Single> {
+        let word = self.word(0);
+        if RESERVED.contains(&word) && word != "activity" {
+            let help = "write the name of an event type, `activity`, or several in parentheses: `(login | app_opened)`";
+            return self.expected("an event", Some(help));
+        }
+        let name = self.name("an event")?;
+        let filter = if self.is_sign("[") { Some(self.filter()?) } else { None };
+        Ok(Single { name, filter })
+    }
+
+    pub(super) fn filter(&mut self) -> Parsed<Filter> {
+        self.expect_sign("[")?;
+        let outer = std::mem::replace(&mut self.in_filter, true);
+        let mut conditions = vec![self.expression()?];
+        while self.take_sign(",") {
+            conditions.push(self.expression()?);
+        }
+        if !self.is_sign("]") {
+            return self.expected("`,`, `and`, `or` or `]` in the filter", None);
+        }
+        self.bump();
+        self.in_filter = outer;
+        Ok(Filter { conditions })
+    }
+
+    /// A term and the relation that follows, if one does.
+    fn related(&mut self, of: Term) -> Parsed<Expr> {
+        let start = of.span;
+        let Some(relation) = self.relation()? else {
+            return Ok(Expr { span: of.span, kind: ExprKind::Bare(of) });
+        };
+        Ok(Expr { kind: ExprKind::Related { of, relation }, span: start.to(self.last_span()) })
+    }
+
+    fn relation(&mut self) -> Parsed<Option<Relation>> {
+        let span = self.span();
+        let kind = match self.kind() {
+            Kind::Sign(sign) => {
+                let op = match *sign {
+                    "=" => CompareOp::Eq,
+                    "!=" => CompareOp::Ne,
+                    "<" => CompareOp::Lt,
+                    "<=" => CompareOp::Le,
+                    ">" => CompareOp::Gt,
+                    ">=" => CompareOp::Ge,
+                    _ => return Ok(None),
+                };
+                self.bump();
+                let right = self.term()?;
+                RelationKind::Compare { op, right, ignore_case: self.ignoring_case()? }
+            }
+            // Stages follow each other without separator, and a stage may have any name.
+            Kind::Word if matches!(self.word(1), "when" | "otherwise") => return Ok(None),
+            Kind::Word => match self.worded_relation()? {
+                Some(kind) => kind,
+                None => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
+        Ok(Some(Relation { kind, span: span.to(self.last_span()) }))
+    }
+
+    fn worded_relation(&mut self) -> Parsed<Option<RelationKind>> {
+        let span = self.span();
+        let window = |p: &Self, kind| RelationKind::Time(Window { kind, span: span.to(p.last_span()) });
+        Ok(Some(match self.word(0) {
+            "between" => {
+                self.bump();
+                self.between_relation(span)?
+            }
+            "not" if self.word(1) == "in" && self.is_sign_at(2, "[") => {
+                self.bump();
+                self.bump();
+                let values = self.literals()?;
+                RelationKind::In { negated: true, values, ignore_case: self.ignoring_case()? }
+            }
+            "in" => match self.word(1) {
+                "last" | "next" | "this" => {
+                    let kind = self.in_window(false)?;
+                    window(self, kind)
+                }
+                "top" | "bottom" => {
+                    self.bump();
+                    let top = self.is_word("top");
+                    self.bump();
+                    let Kind::Percent(millionths) = *self.kind() else {
+                        return self.expected("a percentage", Some("for example `in top 10%`"));
+                    };
+                    self.bump();
+                    RelationKind::Rank { top, millionths }
+                }
+                _ if self.is_sign_at(1, "[") => {
+                    self.bump();
+                    let values = self.literals()?;
+                    RelationKind::In { negated: false, values, ignore_case: self.ignoring_case()? }
+                }
+                _ => {
+                    self.bump();
+                    let help = "`in [\"SE\", \"NO\"]`, `in 09:00..17:00`, `in last 7d`, `in next 7d`, `in this month`, `in top 10%`";
+                    if !self.literal_starts() {
+                        return self.expected("`[`, a range or a time after `in`", Some(help));
+                    }
+                    let from = self.literal()?;
+                    if !self.is_sign("..") {
+                        return self.expected("`..` and the end of the range", Some(help));
+                    }
+                    self.bump();
+                    RelationKind::HalfOpen(from, self.literal()?)
+                }
+            },
+            "at" if self.word(1) == "least" => {
+                let kind = self.older()?;
+                window(self, kind)
+            }
+            "since" => {
+                self.bump();
+                let day = self.day()?;
+                window(self, WindowKind::SinceDay(day))
+            }
+            "anniversary" => {
+                self.bump();
+                self.expect_words(&["in", "next"])?;
+                RelationKind::Anniversary(self.duration()?)
+            }
+            "contains" => {
+                self.bump();
+                let what = match (self.word(0), self.is_sign_at(1, "[")) {
+                    ("any", true) => {
+                        self.bump();
+                        Contained::Any(self.literals()?)
+                    }
+                    ("all", true) => {
+                        self.bump();
+                        Contained::All(self.literals()?)
+                    }
+                    _ => Contained::One(self.term()?),
+                };
+                RelationKind::Contains { what, ignore_case: self.ignoring_case()? }
+            }
+            "has" => {
+                self.bump();
+                RelationKind::Has(self.filter()?)
+            }
+            word @ ("starts" | "ends") => {
+                self.bump();
+                self.expect_word("with")?;
+                let (text, _) = self.string("a text")?;
+                let ignore_case = self.ignoring_case()?;
+                if word == "starts" { RelationKind::StartsWith { text, ignore_case } } else { RelationKind::EndsWith { text, ignore_case } }
+            }
+            "matches" => {
+                self.bump();
+                let Kind::Pattern(pattern) = self.kind() else {
+                    return self.expected("a pattern", Some("a pattern stands between slashes: `/^[a-z]+@/`"));
+                };
+                let pattern = pattern.clone();
+                self.bump();
+                RelationKind::Matches(pattern)
+            }
+            "within" => {
+                self.bump();
+                let Kind::Distance(metres) = *self.kind() else {
+                    return self.expected("a distance", Some("for example `within 25km of geo(59.334, 18.063)`"));
+                };
+                self.bump();
+                self.expect_words(&["of", "geo"])?;
+                self.expect_sign("(")?;
+                let lat = self.coordinate()?;
+                self.expect_sign(",")?;
+                let lon = self.coordinate()?;
+                self.expect_sign(")")?;
+                RelationKind::Near { metres, lat, lon }
+            }
+            "is" => {
+                self.bump();
+                let negated = self.take_word("not");
+                let what = match self.word(0) {
+                    "empty" => State::Empty,
+                    "known" => State::Known,
+                    "unknown" => State::Unknown,
+                    _ => {
+                        let is = if negated { "is not" } else { "is" };
+                        let help = if negated { "to compare with a value use `!=`" } else { "to compare with a value use `=`" };
+                        return self.expected(&format!("`empty`, `known` or `unknown` after `{is}`"), Some(help));
+                    }
+                };
+                self.bump();
+                RelationKind::Is { negated, what }
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    /// After `between`: values, ages or days.
+    fn between_relation(&mut self, span: Span) -> Parsed<RelationKind> {
+        let low = self.term()?;
+        self.expect_word("and")?;
+        let high = self.term()?;
+        if !self.is_word("ago") {
+            return Ok(RelationKind::Between(low, high));
+        }
+        self.bump();
+        let span = span.to(self.last_span());
+        match (self.term_as_duration(low), self.term_as_duration(high)) {
+            (Ok(from), Ok(to)) => Ok(RelationKind::Time(Window { kind: WindowKind::Between(from, to), span })),
+            (Err(at), _) | (_, Err(at)) => self.error(
+                Code::E01,
+                at,
+                "expected a duration in `between .. and .. ago`".into(),
+                Some("for example `between 30d and 90d ago`"),
+            ),
+        }
+    }
+
+    fn ignoring_case(&mut self) -> Parsed<bool> {
+        if !self.is_word("ignoring") || self.word(1) != "case" {
+            return Ok(false);
+        }
+        self.bump();
+        self.bump();
+        Ok(true)
+    }
+
+    /// `[ literal, .. ]`.
+    pub(super) fn literals(&mut self) -> Parsed<Vec<Literal>> {
+        let span = self.span();
+        self.expect_sign("[")?;
+        let mut values = vec![self.literal()?];
+        while self.take_sign(",") {
+            values.push(self.literal()?);
+        }
+        self.expect_sign("]")?;
+        if values.len() > LITERAL_LIST_MAX {
+            let message = format!("a list has {} values, more than {LITERAL_LIST_MAX}", values.len());
+            return self.error(Code::E14, span, message, Some("put the value on the event or the customer, or use a `list`"));
+        }
+        Ok(values)
+    }
+}
