@@ -9,6 +9,6 @@ pub mod value;
 pub use catalogue::{
     CartAction, CartRule, Catalogue, EventType, InstantFormat, MoneyCurrency, Property, Purpose, Trait, Type, WorkspaceSettings,
 };
-pub use change::{Cause, CauseEvent, Change, ChangeKind, DeadLetterReason, Membership, Reason};
+pub use change::{Cause, CauseEvent, Change, ChangeKind, DeadLetterReason, Membership, Origin, Reason, change_id};
 pub use money::{Currency, Money};
 pub use value::{Decimal, Value};
