@@ -1,1 +1,0 @@
-//! File and environment into a validated `Config`; the only reader of either.
