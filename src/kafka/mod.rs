@@ -14,9 +14,12 @@
 pub mod admin;
 mod block;
 pub mod definitions;
+mod native;
 mod raw;
 pub mod settings;
 pub mod topics;
+mod transactions;
+mod watermarks;
 
 pub use admin::Admin;
 pub use settings::Settings;
@@ -43,6 +46,9 @@ pub enum Error {
     /// An operation on the broker failed. Environment.
     #[error("{action} failed: {source}")]
     Operation { action: String, source: KafkaError },
+    /// The operating system gives no thread. Environment.
+    #[error("no thread for {what}: {source}")]
+    Thread { what: &'static str, source: std::io::Error },
     /// A record of one of segmentd's own topics cannot be read: another program writes there. Environment.
     #[error("record {offset} of {topic}-{partition} is not one of segmentd's: {what}")]
     Foreign { topic: String, partition: u32, offset: i64, what: String },

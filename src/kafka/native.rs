@@ -1,0 +1,552 @@
+//! A consumer straight on the C library: one queue per partition, messages taken in batches and freed by hand, group events as values.
+//!
+//! The wrapper's consumer costs 350 ns and more per message on the calling thread, and runs rebalances inside a callback that cannot reach
+//! the pipeline. Here a rebalance is a value that the caller answers when it has committed; the library waits for the answer.
+//!
+//! Nothing but this file and `raw.rs` touches pointers. What is handed out (messages, lanes) keeps the client alive.
+
+use std::ffi::{CStr, CString};
+use std::os::raw::{c_char, c_int, c_void};
+use std::ptr;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::TopicPartitionList;
+use rdkafka::client::{Client, ClientContext};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaType};
+use rdkafka_sys as sys;
+use rdkafka_sys::rd_kafka_resp_err_t as Code;
+
+use super::Error;
+use super::settings::{Context, Role, Settings};
+
+/// Wakes one waiting thread: rung by the library when a queue gets its first element, and by our own threads.
+#[derive(Debug, Default)]
+pub(super) struct Bell {
+    rung: Mutex<bool>,
+    wake: Condvar,
+}
+
+impl Bell {
+    pub(super) fn ring(&self) {
+        *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.wake.notify_all();
+    }
+
+    /// Waits until it is rung, or was since the last wait; at most `timeout`.
+    pub(super) fn wait(&self, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
+        let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*rung {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            rung = self.wake.wait_timeout(rung, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *rung = false;
+    }
+}
+
+unsafe extern "C" fn ring(_: *mut sys::rd_kafka_t, bell: *mut c_void) {
+    // SAFETY: the opaque is the bell of the queue's owner, which switches the callback off before it lets go of the bell.
+    unsafe { &*(bell as *const Bell) }.ring();
+}
+
+unsafe extern "C" fn log(_: *const sys::rd_kafka_t, level: c_int, facility: *const c_char, message: *const c_char) {
+    // SAFETY: the library passes two NUL-terminated texts that live for the call.
+    let (facility, message) = unsafe { (CStr::from_ptr(facility).to_string_lossy(), CStr::from_ptr(message).to_string_lossy()) };
+    let level = match level {
+        ..=3 => RDKafkaLogLevel::Error,
+        4 => RDKafkaLogLevel::Warning,
+        5 => RDKafkaLogLevel::Notice,
+        6 => RDKafkaLogLevel::Info,
+        _ => RDKafkaLogLevel::Debug,
+    };
+    Context.log(level, &facility, message.trim());
+}
+
+/// A queue of the library with a bell on it.
+struct Queue {
+    native: *mut sys::rd_kafka_queue_t,
+    _bell: Arc<Bell>,
+}
+
+impl Queue {
+    /// Takes over a queue; `None` if there is none.
+    fn new(native: *mut sys::rd_kafka_queue_t, bell: &Arc<Bell>) -> Option<Queue> {
+        if native.is_null() {
+            return None;
+        }
+        // SAFETY: the bell lives as long as this queue, whose `Drop` switches the callback off first.
+        unsafe { sys::rd_kafka_queue_cb_event_enable(native, Some(ring), Arc::as_ptr(bell) as *mut c_void) };
+        Some(Queue { native, _bell: bell.clone() })
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // SAFETY: the pointer is ours and destroyed once; after the first call the library no longer uses the bell.
+        unsafe {
+            sys::rd_kafka_queue_cb_event_enable(self.native, None, ptr::null_mut());
+            sys::rd_kafka_queue_destroy(self.native);
+        }
+    }
+}
+
+/// Where a partition is to be read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Start<'a> {
+    pub topic: &'a str,
+    pub partition: i32,
+    pub offset: i64,
+    /// Of the last record read before, so that a truncated log is noticed; `None` where unknown.
+    pub leader_epoch: Option<i32>,
+}
+
+/// What happened in the group. The library waits for the answer to the first two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum GroupEvent {
+    /// Answer with [`Native::take_over`].
+    Assigned(Vec<i32>),
+    /// Answer with [`Native::give_up`]. `lost`: the group has moved on already, nothing may be committed any more.
+    Revoked { partitions: Vec<i32>, lost: bool },
+    /// An error of the client; `fatal` ones end it.
+    Failed { code: RDKafkaErrorCode, words: String, fatal: bool },
+}
+
+/// The consumer.
+struct Inner {
+    queue: Option<Queue>,
+    client: Client<Context>,
+}
+
+// SAFETY: the library's handles and queues may be used from any thread at once, by its documentation.
+unsafe impl Send for Inner {}
+// SAFETY: as above.
+unsafe impl Sync for Inner {}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let Some(queue) = &self.queue else { return };
+        let rk = self.client.native_ptr();
+        // SAFETY: both pointers are alive; the queue is served until the library says that the consumer is closed, answering a last
+        // revocation by letting go of everything.
+        unsafe {
+            let error = sys::rd_kafka_consumer_close_queue(rk, queue.native);
+            if error.is_null() {
+                let deadline = Instant::now() + Duration::from_secs(10);
+                while sys::rd_kafka_consumer_closed(rk) == 0 && Instant::now() < deadline {
+                    let event = sys::rd_kafka_queue_poll(queue.native, 50);
+                    if !event.is_null() {
+                        if sys::rd_kafka_event_type(event) == sys::RD_KAFKA_EVENT_REBALANCE {
+                            sys::rd_kafka_assign(rk, ptr::null());
+                        }
+                        sys::rd_kafka_event_destroy(event);
+                    }
+                }
+            } else {
+                sys::rd_kafka_error_destroy(error);
+            }
+        }
+        // The queue goes before the client.
+        self.queue = None;
+    }
+}
+
+/// A consumer on one thread; messages taken from it may be looked at and freed on any.
+pub(super) struct Native {
+    inner: Arc<Inner>,
+    bell: Arc<Bell>,
+}
+
+impl Native {
+    /// A consumer of the role's configuration that rings `bell`.
+    pub(super) fn new(settings: &Settings, role: Role, bell: &Arc<Bell>) -> Result<Native, Error> {
+        let config = settings.config(role);
+        let native = config.create_native_config().map_err(Error::Configuration)?;
+        // SAFETY: the configuration is alive and not yet given to a client; the callback is a function of this program.
+        unsafe {
+            sys::rd_kafka_conf_set_log_cb(native.ptr(), Some(log));
+            sys::rd_kafka_conf_set_events(native.ptr(), sys::RD_KAFKA_EVENT_REBALANCE | sys::RD_KAFKA_EVENT_ERROR);
+        }
+        let client = Client::new(&config, native, RDKafkaType::RD_KAFKA_CONSUMER, Context).map_err(Error::Configuration)?;
+        // SAFETY: the client is alive; its main queue is led to the consumer's, so that one queue tells everything.
+        let queue = unsafe {
+            sys::rd_kafka_poll_set_consumer(client.native_ptr());
+            sys::rd_kafka_queue_get_consumer(client.native_ptr())
+        };
+        let queue = Queue::new(queue, bell);
+        let inner = Inner { queue, client };
+        Ok(Native { inner: Arc::new(inner), bell: bell.clone() })
+    }
+
+    fn rk(&self) -> *mut sys::rd_kafka_t {
+        self.inner.client.native_ptr()
+    }
+
+    /// The client, for questions that the wrapper knows.
+    pub(super) fn client(&self) -> &Client<Context> {
+        &self.inner.client
+    }
+
+    /// Joins the group on one topic.
+    pub(super) fn subscribe(&self, topic: &str) -> Result<(), Error> {
+        let mut list = TopicPartitionList::new();
+        list.add_topic_unassigned(topic);
+        // SAFETY: client and list are alive; the list is copied.
+        let code = unsafe { sys::rd_kafka_subscribe(self.rk(), list.ptr()) };
+        check(code, || format!("joining the group on {topic}"))
+    }
+
+    /// Serves the consumer's queue without waiting and returns the next event that the caller must know of. Must be called often: the
+    /// group's life hangs on it (`max.poll.interval.ms`).
+    pub(super) fn poll(&self) -> Option<GroupEvent> {
+        let queue = self.inner.queue.as_ref()?.native;
+        loop {
+            // SAFETY: the queue is alive; the event is ours until destroyed, and everything read from it is copied before that.
+            unsafe {
+                let event = sys::rd_kafka_queue_poll(queue, 0);
+                if event.is_null() {
+                    return None;
+                }
+                let told = match sys::rd_kafka_event_type(event) {
+                    sys::RD_KAFKA_EVENT_REBALANCE => {
+                        let partitions = partitions_of(sys::rd_kafka_event_topic_partition_list(event));
+                        Some(match sys::rd_kafka_event_error(event) {
+                            Code::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => GroupEvent::Assigned(partitions),
+                            _ => GroupEvent::Revoked { partitions, lost: sys::rd_kafka_assignment_lost(self.rk()) != 0 },
+                        })
+                    }
+                    sys::RD_KAFKA_EVENT_ERROR => {
+                        let code = sys::rd_kafka_event_error(event);
+                        let words = owned(sys::rd_kafka_event_error_string(event));
+                        let fatal = sys::rd_kafka_event_error_is_fatal(event) != 0;
+                        Some(GroupEvent::Failed { code: code.into(), words, fatal })
+                    }
+                    _ => None,
+                };
+                sys::rd_kafka_event_destroy(event);
+                if told.is_some() {
+                    return told;
+                }
+            }
+        }
+    }
+
+    /// Answers [`GroupEvent::Assigned`]: takes the partitions over, paused from the start, since the member itself reads nothing.
+    pub(super) fn take_over(&self, topic: &str, partitions: &[i32]) -> Result<(), Error> {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions {
+            // An explicit offset keeps the library from asking for committed ones, which the pipeline does itself.
+            list.add_partition_offset(topic, *partition, rdkafka::Offset::Offset(0))
+                .map_err(|e| Error::operation("taking shards over", e))?;
+        }
+        // SAFETY: client and list are alive; the list is copied.
+        unsafe {
+            taken(sys::rd_kafka_incremental_assign(self.rk(), list.ptr()), "taking shards over")?;
+            check(sys::rd_kafka_pause_partitions(self.rk(), list.ptr()), || "pausing journal partitions".into())
+        }
+    }
+
+    /// Answers [`GroupEvent::Revoked`], after what had to be committed is.
+    pub(super) fn give_up(&self, topic: &str, partitions: &[i32]) -> Result<(), Error> {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions {
+            list.add_partition(topic, *partition);
+        }
+        // SAFETY: client and list are alive; the list is copied.
+        unsafe { taken(sys::rd_kafka_incremental_unassign(self.rk(), list.ptr()), "giving shards up") }
+    }
+
+    /// The group's metadata at this moment.
+    pub(super) fn group_metadata(&self) -> Option<GroupMetadata> {
+        // SAFETY: the client is alive; the object is ours.
+        let metadata = unsafe { sys::rd_kafka_consumer_group_metadata(self.rk()) };
+        (!metadata.is_null()).then_some(GroupMetadata(metadata))
+    }
+
+    /// Starts to read partitions, each into a lane of its own; in the order asked.
+    pub(super) fn read(&self, starts: &[Start<'_>]) -> Result<Vec<Lane>, Error> {
+        let mut lanes = Vec::with_capacity(starts.len());
+        let mut list = TopicPartitionList::with_capacity(starts.len());
+        for start in starts {
+            let offset = rdkafka::Offset::Offset(start.offset);
+            list.add_partition_offset(start.topic, start.partition, offset).map_err(|e| Error::operation("starting to read", e))?;
+            let topic = CString::new(start.topic).map_err(|_| Error::code("starting to read", RDKafkaErrorCode::InvalidTopic))?;
+            // SAFETY: client and topic are alive. The queue is cut off from the consumer's queue before the partition is assigned, which
+            // the library honours at assignment, so no message ever goes the other way.
+            let queue = unsafe {
+                let queue = sys::rd_kafka_queue_get_partition(self.rk(), topic.as_ptr(), start.partition);
+                if !queue.is_null() {
+                    sys::rd_kafka_queue_forward(queue, ptr::null_mut());
+                }
+                queue
+            };
+            let queue = Queue::new(queue, &self.bell).ok_or_else(|| {
+                Error::code(format!("starting to read {}-{}", start.topic, start.partition), RDKafkaErrorCode::UnknownPartition)
+            })?;
+            lanes.push(Lane {
+                queue,
+                topic: start.topic.to_owned(),
+                partition: start.partition,
+                start: start.offset,
+                inner: self.inner.clone(),
+            });
+        }
+        // SAFETY: the list is alive and has exactly the elements just added.
+        unsafe {
+            let native = list.ptr();
+            for (i, start) in starts.iter().enumerate() {
+                if let Some(epoch) = start.leader_epoch {
+                    sys::rd_kafka_topic_partition_set_leader_epoch((*native).elems.add(i), epoch);
+                }
+            }
+            taken(sys::rd_kafka_incremental_assign(self.rk(), native), "starting to read")?;
+        }
+        Ok(lanes)
+    }
+
+    /// Stops reading; what the lanes still hold is dropped.
+    pub(super) fn stop(&self, lanes: Vec<Lane>) -> Result<(), Error> {
+        let mut list = TopicPartitionList::with_capacity(lanes.len());
+        for lane in &lanes {
+            list.add_partition(&lane.topic, lane.partition);
+        }
+        // SAFETY: client and list are alive; the list is copied.
+        let stopped = unsafe { taken(sys::rd_kafka_incremental_unassign(self.rk(), list.ptr()), "stopping to read") };
+        drop(lanes);
+        stopped
+    }
+}
+
+/// One partition that is being read.
+pub(super) struct Lane {
+    queue: Queue,
+    topic: String,
+    partition: i32,
+    start: i64,
+    inner: Arc<Inner>,
+}
+
+// SAFETY: the library's queues may be used from any thread.
+unsafe impl Send for Lane {}
+
+impl Lane {
+    /// Takes what has come, at most `max` messages, without waiting; returns how many.
+    pub(super) fn take(&mut self, max: usize, into: &mut Messages) -> usize {
+        into.free();
+        into.items.reserve(max);
+        // SAFETY: the queue is alive; the library writes at most `max` pointers into the spare room and returns how many, or -1.
+        let n = unsafe { sys::rd_kafka_consume_batch_queue(self.queue.native, 0, into.items.as_mut_ptr(), max) };
+        let n = usize::try_from(n).unwrap_or(0);
+        // SAFETY: the first `n` places have just been written.
+        unsafe { into.items.set_len(n) };
+        if n > 0 {
+            into.keep = Some(self.inner.clone());
+        }
+        n
+    }
+
+    /// The next offset to read: after the last message taken, and after markers of transactions and aborted records that were passed
+    /// behind it. Cost: a lock or two in the library.
+    pub(super) fn position(&self) -> i64 {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition(&self.topic, self.partition);
+        // SAFETY: client and list are alive; the library fills in the offset of the one element.
+        let offset = unsafe {
+            sys::rd_kafka_position(self.inner.client.native_ptr(), list.ptr());
+            (*(*list.ptr()).elems).offset
+        };
+        offset.max(self.start)
+    }
+}
+
+/// Messages taken from a lane, freed when the next are taken or this is dropped.
+#[derive(Default)]
+pub(super) struct Messages {
+    items: Vec<*mut sys::rd_kafka_message_t>,
+    keep: Option<Arc<Inner>>,
+}
+
+// SAFETY: a message may be read and destroyed on any thread.
+unsafe impl Send for Messages {}
+
+impl Messages {
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = Message<'_>> {
+        // SAFETY: every pointer is a live message until `free`.
+        self.items.iter().map(|m| Message(unsafe { &**m }))
+    }
+
+    fn free(&mut self) {
+        for message in self.items.drain(..) {
+            // SAFETY: the message is ours, destroyed once, and its client is kept alive.
+            unsafe { sys::rd_kafka_message_destroy(message) };
+        }
+        self.keep = None;
+    }
+}
+
+impl Drop for Messages {
+    fn drop(&mut self) {
+        self.free();
+    }
+}
+
+/// One message, or an error that took its place.
+#[derive(Clone, Copy)]
+pub(super) struct Message<'a>(&'a sys::rd_kafka_message_t);
+
+impl<'a> Message<'a> {
+    /// `None`: a record.
+    pub(super) fn error(&self) -> Option<(RDKafkaErrorCode, String)> {
+        match self.0.err {
+            Code::RD_KAFKA_RESP_ERR_NO_ERROR => None,
+            // SAFETY: the message is alive; for an error message the payload is its text.
+            code => Some((code.into(), owned(unsafe { sys::rd_kafka_message_errstr(self.0) }))),
+        }
+    }
+
+    pub(super) fn offset(&self) -> i64 {
+        self.0.offset
+    }
+
+    pub(super) fn key(&self) -> Option<&'a [u8]> {
+        slice(self.0.key, self.0.key_len)
+    }
+
+    pub(super) fn value(&self) -> Option<&'a [u8]> {
+        slice(self.0.payload, self.0.len)
+    }
+
+    /// Milliseconds since the Unix epoch; -1 where the log has none.
+    pub(super) fn timestamp(&self) -> i64 {
+        let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the message is alive.
+        unsafe { sys::rd_kafka_message_timestamp(self.0, &mut kind) }
+    }
+
+    /// -1 where the broker does not tell.
+    pub(super) fn leader_epoch(&self) -> i32 {
+        // SAFETY: the message is alive.
+        unsafe { sys::rd_kafka_message_leader_epoch(self.0) }
+    }
+}
+
+fn slice<'a>(pointer: *mut c_void, len: usize) -> Option<&'a [u8]> {
+    // SAFETY: the library gives `len` readable bytes that live as long as the message, which the caller's lifetime bounds.
+    (!pointer.is_null()).then(|| unsafe { std::slice::from_raw_parts(pointer as *const u8, len) })
+}
+
+/// The group's generation and our member id, as the broker is to check them.
+pub(super) struct GroupMetadata(*mut sys::rd_kafka_consumer_group_metadata_t);
+
+// SAFETY: a plain object that nobody else holds.
+unsafe impl Send for GroupMetadata {}
+
+impl GroupMetadata {
+    /// Whether the broker would check them: it takes a commit with generation -1 and no member id without a question, and the library
+    /// resets both on its own thread.
+    pub(super) fn is_checkable(&self) -> bool {
+        // SAFETY: the object is alive.
+        unsafe {
+            sys::rd_kafka_consumer_group_metadata_generation_id(self.0) >= 0
+                && !owned(sys::rd_kafka_consumer_group_metadata_member_id(self.0)).is_empty()
+        }
+    }
+}
+
+impl Drop for GroupMetadata {
+    fn drop(&mut self) {
+        // SAFETY: ours, destroyed once.
+        unsafe { sys::rd_kafka_consumer_group_metadata_destroy(self.0) }
+    }
+}
+
+fn owned(pointer: *const c_char) -> String {
+    if pointer.is_null() {
+        return String::new();
+    }
+    // SAFETY: the library returns NUL-terminated texts that live at least until its next call.
+    unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
+}
+
+fn partitions_of(list: *mut sys::rd_kafka_topic_partition_list_t) -> Vec<i32> {
+    if list.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: the list belongs to an event that is alive, with `cnt` elements.
+    unsafe { (0..(*list).cnt as usize).map(|i| (*(*list).elems.add(i)).partition).collect() }
+}
+
+fn check(code: Code, action: impl FnOnce() -> String) -> Result<(), Error> {
+    match code {
+        Code::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+        code => Err(Error::code(action(), code.into())),
+    }
+}
+
+/// An error object of the library, told apart by what it asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trouble {
+    pub code: RDKafkaErrorCode,
+    pub words: String,
+    /// The client is of no use any more.
+    pub fatal: bool,
+    /// The same call may be made again.
+    pub retriable: bool,
+    /// The transaction must be aborted.
+    pub must_abort: bool,
+}
+
+impl From<KafkaError> for Trouble {
+    fn from(error: KafkaError) -> Trouble {
+        let words = error.to_string();
+        match error {
+            KafkaError::Transaction(e) => {
+                Trouble { code: e.code(), words, fatal: e.is_fatal(), retriable: e.is_retriable(), must_abort: e.txn_requires_abort() }
+            }
+            e => {
+                let code = e.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+                Trouble { code, words, fatal: false, retriable: false, must_abort: false }
+            }
+        }
+    }
+}
+
+/// Takes over an error object of the library.
+fn trouble(error: *mut sys::rd_kafka_error_t) -> Result<(), Trouble> {
+    if error.is_null() {
+        return Ok(());
+    }
+    // SAFETY: a non-null error object that we own, read before it is destroyed.
+    unsafe {
+        let trouble = Trouble {
+            code: sys::rd_kafka_error_code(error).into(),
+            words: owned(sys::rd_kafka_error_string(error)),
+            fatal: sys::rd_kafka_error_is_fatal(error) != 0,
+            retriable: sys::rd_kafka_error_is_retriable(error) != 0,
+            must_abort: sys::rd_kafka_error_txn_requires_abort(error) != 0,
+        };
+        sys::rd_kafka_error_destroy(error);
+        Err(trouble)
+    }
+}
+
+fn taken(error: *mut sys::rd_kafka_error_t, action: &str) -> Result<(), Error> {
+    trouble(error).map_err(|t| Error::code(format!("{action} ({})", t.words), t.code))
+}
+
+/// Adds offsets to the producer's open transaction, under the group's metadata. The wrapper's call takes only metadata of its own consumers.
+pub(super) fn send_offsets<C: ClientContext>(
+    producer: &Client<C>,
+    offsets: &TopicPartitionList,
+    group: &GroupMetadata,
+    timeout: Duration,
+) -> Result<(), Trouble> {
+    let timeout_ms = timeout.as_millis().clamp(1, 3_600_000) as c_int;
+    // SAFETY: producer, list and metadata are alive for the call, which copies what it needs.
+    unsafe { trouble(sys::rd_kafka_send_offsets_to_transaction(producer.native_ptr(), offsets.ptr(), group.0, timeout_ms)) }
+}

@@ -1,0 +1,463 @@
+//! The transactional producer, on a thread of its own: a transaction goes in whole, its outcome comes out, and the worker reads on meanwhile.
+//!
+//! What the client library forces on us (2.12.1):
+//!
+//! * Outstanding messages are drained by polling with a zero time-out and sleeping 100 us: the library flushes in slices of 100 ms.
+//! * The commit has no time-out (-1): one that runs out leaves a transaction about which nothing is known.
+//! * It has no KIP-890: a delayed end of a transaction can finish a later one of the same epoch. So the producer is replaced (same id,
+//!   new epoch) before the next transaction whenever an end took long, met trouble, or returned anything but clean success.
+//! * An uncertain commit is never guessed at: the producer is replaced first, which settles the transaction on the broker one way or the
+//!   other, and then [`Outcome::Uncertain`] tells the pipeline to read the journal.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rdkafka::TopicPartitionList;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::Error;
+use super::native::{self, Bell, GroupMetadata, Trouble};
+use super::settings::{Context, Role, Settings};
+
+/// An end of a transaction that takes longer makes the producer suspect.
+const SUSPECT_AFTER: Duration = Duration::from_secs(2);
+/// Pause between two looks at what is still on its way.
+const DRAIN_PAUSE: Duration = Duration::from_micros(100);
+/// Longest wait for one answer while a producer is being made; then it is tried again.
+const INIT_WAIT: Duration = Duration::from_secs(10);
+
+/// One record to write. Ranges point into [`Transaction::bytes`].
+#[derive(Clone, Debug)]
+pub(super) struct Outgoing {
+    pub topic: Arc<str>,
+    pub partition: i32,
+    pub key: Option<std::ops::Range<usize>>,
+    pub value: Option<std::ops::Range<usize>>,
+    pub headers: Vec<(&'static str, std::ops::Range<usize>)>,
+}
+
+/// An offset to commit: the next to read, with the batch number as metadata.
+#[derive(Clone, Debug)]
+pub(super) struct CommitOffset {
+    pub topic: Arc<str>,
+    pub partition: i32,
+    pub offset: i64,
+    pub metadata: String,
+}
+
+/// Everything that becomes visible at once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Transaction {
+    pub records: Vec<Outgoing>,
+    pub bytes: Vec<u8>,
+    pub offsets: Vec<CommitOffset>,
+}
+
+/// How a transaction ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Committed,
+    /// Nothing of it is visible, and it may be sent again as it is.
+    Aborted(String),
+    /// Nothing of it is visible, and the group no longer takes us for the owner: drop the shards.
+    NotOwner(String),
+    /// Another process uses our transactional id: this worker must end.
+    Fenced(String),
+    /// It may or may not be visible. The producer has been replaced since, so what the journal says now is final.
+    Uncertain(String),
+    /// It can never be sent: a record is larger than its topic takes, or we may not write there.
+    Refused(String),
+}
+
+/// What the thread is asked.
+enum Order {
+    Commit { transaction: Transaction, group: GroupMetadata },
+    Stop,
+}
+
+/// The outcome, with the transaction back for another try or for its buffers.
+pub(super) struct Done {
+    pub outcome: Outcome,
+    pub transaction: Transaction,
+    pub took: Duration,
+}
+
+/// The handle on the thread.
+pub(super) struct Committer {
+    orders: Sender<Order>,
+    done: Receiver<Done>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Committer {
+    /// Makes the producer (ends a transaction that a former life of this worker left open) and starts the thread.
+    ///
+    /// **Errors:** [`Error::Configuration`]; [`Error::Unreachable`] and operations that fail within `wait`.
+    pub(super) fn start(settings: &Settings, worker: usize, bell: &Arc<Bell>, wait: Duration) -> Result<Committer, Error> {
+        let id = settings.transactional_id(worker);
+        let maker = Maker { settings: settings.clone(), id };
+        let producer = maker.make(wait)?;
+        let (orders, inbox) = channel();
+        let (outbox, done) = channel();
+        let (bell, limit) = (bell.clone(), Duration::from_millis(settings.transaction_timeout_ms()));
+        let run = move || {
+            let mut thread = Thread { maker, producer: Some(producer), suspect: false, limit, bell: bell.clone() };
+            while let Ok(Order::Commit { transaction, group }) = inbox.recv() {
+                let started = Instant::now();
+                let outcome = thread.commit(&transaction, &group);
+                if outbox.send(Done { outcome, transaction, took: started.elapsed() }).is_err() {
+                    return;
+                }
+                bell.ring();
+            }
+        };
+        let thread = std::thread::Builder::new().name(format!("commit-{worker}")).spawn(run);
+        let thread = thread.map_err(|e| Error::Thread { what: "commit", source: e })?;
+        Ok(Committer { orders, done, thread: Some(thread) })
+    }
+
+    /// Hands a transaction over. One at a time: the next after [`Committer::done`] gave this one back.
+    pub(super) fn commit(&self, transaction: Transaction, group: GroupMetadata) {
+        // The thread lives as long as this handle; were it gone, `done` would say so.
+        let _ = self.orders.send(Order::Commit { transaction, group });
+    }
+
+    /// The outcome, if it is there.
+    ///
+    /// **Panics:** the commit thread has ended by a panic of its own; the worker's end is the only safe answer.
+    pub(super) fn done(&self) -> Option<Done> {
+        match self.done.try_recv() {
+            Ok(done) => Some(done),
+            Err(std::sync::mpsc::TryRecvError::Empty) => None,
+            Err(std::sync::mpsc::TryRecvError::Disconnected) => panic!("the commit thread has ended"),
+        }
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        let _ = self.orders.send(Order::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Ends whatever transaction another worker's id has left open, by taking the id over for a moment. Whoever still uses it is fenced.
+pub(super) fn end_transaction_of(settings: &Settings, id: &str, wait: Duration) -> Result<(), Error> {
+    Maker { settings: settings.clone(), id: id.to_owned() }.make(wait).map(drop)
+}
+
+/// Makes producers of one transactional id.
+struct Maker {
+    settings: Settings,
+    id: String,
+}
+
+impl Maker {
+    fn make(&self, wait: Duration) -> Result<BaseProducer<Deliveries>, Error> {
+        let started = Instant::now();
+        let mut config = self.settings.config(Role::Producer);
+        config.set("transactional.id", &self.id);
+        let producer: BaseProducer<Deliveries> =
+            BaseProducer::from_config_and_context(&config, Deliveries::default()).map_err(Error::Configuration)?;
+        loop {
+            let left = wait.saturating_sub(started.elapsed());
+            match producer.init_transactions(left.min(INIT_WAIT)) {
+                Ok(()) => return Ok(producer),
+                Err(e) => {
+                    let (retriable, code) = match &e {
+                        KafkaError::Transaction(e) => (e.is_retriable() && !e.is_fatal(), e.code()),
+                        _ => (false, RDKafkaErrorCode::Unknown),
+                    };
+                    producer.poll(Duration::ZERO);
+                    if retriable && started.elapsed() < wait {
+                        std::thread::sleep(Duration::from_millis(20));
+                        continue;
+                    }
+                    if code == RDKafkaErrorCode::OperationTimedOut {
+                        return Err(Error::Unreachable {
+                            brokers: self.settings.brokers.clone(),
+                            waited_ms: started.elapsed().as_millis() as u64,
+                            detail: Some(format!("initialising transactions of {}: {e}", self.id)),
+                        });
+                    }
+                    return Err(Error::operation(format!("initialising transactions of {}", self.id), e));
+                }
+            }
+        }
+    }
+}
+
+struct Thread {
+    maker: Maker,
+    /// `None` after a replacement that failed; made before the next transaction.
+    producer: Option<BaseProducer<Deliveries>>,
+    suspect: bool,
+    limit: Duration,
+    bell: Arc<Bell>,
+}
+
+impl Thread {
+    fn commit(&mut self, transaction: &Transaction, group: &GroupMetadata) -> Outcome {
+        if !group.is_checkable() {
+            return Outcome::NotOwner("the client is not a member of the group at this moment".into());
+        }
+        if self.suspect || self.producer.is_none() {
+            if let Err(outcome) = self.replace() {
+                return outcome;
+            }
+        }
+        let Some(producer) = &self.producer else {
+            return Outcome::Aborted("no producer".into());
+        };
+        let started = Instant::now();
+        let outcome = run(producer, transaction, group, self.limit);
+        if outcome != Outcome::Committed || started.elapsed() > SUSPECT_AFTER {
+            self.suspect = true;
+        }
+        match outcome {
+            Outcome::Uncertain(why) => self.settle(why),
+            outcome => outcome,
+        }
+    }
+
+    /// A new producer of the same id: the broker finishes or aborts what the old one left, and refuses the old one from then on.
+    fn replace(&mut self) -> Result<(), Outcome> {
+        self.producer = None;
+        match self.maker.make(self.limit) {
+            Ok(producer) => {
+                self.producer = Some(producer);
+                self.suspect = false;
+                Ok(())
+            }
+            Err(Error::Operation { source: KafkaError::Transaction(e), .. }) if is_fencing(e.code()) => Err(Outcome::Fenced(e.to_string())),
+            // The transaction at hand was not begun, so it may come again.
+            Err(e) => Err(Outcome::Aborted(format!("making a new producer: {e}"))),
+        }
+    }
+
+    /// After an uncertain end nothing is said before a new producer has made it final.
+    fn settle(&mut self, why: String) -> Outcome {
+        loop {
+            match self.replace() {
+                Ok(()) => return Outcome::Uncertain(why),
+                Err(Outcome::Fenced(by)) => return Outcome::Fenced(by),
+                Err(outcome) => {
+                    tracing::warn!(why, ?outcome, "settling an uncertain commit: no new producer yet");
+                    std::thread::sleep(Duration::from_millis(200));
+                    // The worker looks whether it is to end meanwhile.
+                    self.bell.ring();
+                }
+            }
+        }
+    }
+}
+
+fn is_fencing(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::Fenced
+            | RDKafkaErrorCode::ProducerFenced
+            | RDKafkaErrorCode::InvalidProducerEpoch
+            | RDKafkaErrorCode::TransactionCoordinatorFenced
+    )
+}
+
+fn is_lost_ownership(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::IllegalGeneration
+            | RDKafkaErrorCode::UnknownMemberId
+            | RDKafkaErrorCode::FencedInstanceId
+            | RDKafkaErrorCode::RebalanceInProgress
+            | RDKafkaErrorCode::StaleMemberEpoch
+    )
+}
+
+/// Runs one transaction to its end.
+fn run(producer: &BaseProducer<Deliveries>, transaction: &Transaction, group: &GroupMetadata, limit: Duration) -> Outcome {
+    let deadline = Instant::now() + limit;
+    producer.context().forget();
+    if let Err(e) = producer.begin_transaction() {
+        return failed(producer, "beginning", e.into());
+    }
+    for record in &transaction.records {
+        if let Err(outcome) = send(producer, transaction, record, deadline) {
+            return outcome;
+        }
+    }
+    if !transaction.offsets.is_empty() {
+        if let Err(e) = send_offsets(producer, &transaction.offsets, group, deadline) {
+            return failed(producer, "sending offsets", e);
+        }
+    }
+    while producer.in_flight_count() > 0 {
+        producer.poll(Duration::ZERO);
+        if producer.in_flight_count() > 0 {
+            if Instant::now() > deadline {
+                return abort(producer, "messages were not delivered within the transaction's time-out".into());
+            }
+            std::thread::sleep(DRAIN_PAUSE);
+        }
+    }
+    if let Some((code, words)) = producer.context().failed() {
+        let why = format!("delivery failed: {words}");
+        return match code {
+            RDKafkaErrorCode::MessageSizeTooLarge
+            | RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::UnknownTopicOrPartition => match abort(producer, why) {
+                Outcome::Aborted(why) => Outcome::Refused(why),
+                outcome => outcome,
+            },
+            code if is_fencing(code) => Outcome::Fenced(why),
+            _ => abort(producer, why),
+        };
+    }
+    loop {
+        let trouble = match producer.commit_transaction(rdkafka::util::Timeout::Never) {
+            Ok(()) => return Outcome::Committed,
+            Err(e) => Trouble::from(e),
+        };
+        let why = format!("committing: {}", trouble.words);
+        if is_fencing(trouble.code) {
+            return Outcome::Fenced(why);
+        }
+        if trouble.must_abort && !trouble.fatal {
+            return abort(producer, why);
+        }
+        if trouble.fatal || !trouble.retriable {
+            return Outcome::Uncertain(why);
+        }
+        // The library goes on with the same commit.
+    }
+}
+
+fn send(producer: &BaseProducer<Deliveries>, transaction: &Transaction, record: &Outgoing, deadline: Instant) -> Result<(), Outcome> {
+    let bytes = |range: &std::ops::Range<usize>| &transaction.bytes[range.clone()];
+    let make = || {
+        let mut out: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&record.topic).partition(record.partition);
+        out.key = record.key.as_ref().map(bytes);
+        out.payload = record.value.as_ref().map(bytes);
+        if !record.headers.is_empty() {
+            let headers = OwnedHeaders::new_with_capacity(record.headers.len());
+            out.headers = Some(record.headers.iter().fold(headers, |h, (key, value)| h.insert(Header { key, value: Some(bytes(value)) })));
+        }
+        out
+    };
+    loop {
+        match producer.send(make()) {
+            Ok(()) => return Ok(()),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) if Instant::now() < deadline => {
+                producer.poll(Duration::ZERO);
+                std::thread::sleep(DRAIN_PAUSE);
+            }
+            Err((e, _)) => {
+                let too_large = e.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge);
+                let outcome = abort(producer, format!("writing to {}-{}: {e}", record.topic, record.partition));
+                return Err(match outcome {
+                    Outcome::Aborted(why) if too_large => Outcome::Refused(why),
+                    outcome => outcome,
+                });
+            }
+        }
+    }
+}
+
+fn send_offsets(
+    producer: &BaseProducer<Deliveries>,
+    offsets: &[CommitOffset],
+    group: &GroupMetadata,
+    deadline: Instant,
+) -> Result<(), Trouble> {
+    let mut list = TopicPartitionList::with_capacity(offsets.len());
+    for offset in offsets {
+        list.add_partition_offset(&offset.topic, offset.partition, rdkafka::Offset::Offset(offset.offset))?;
+    }
+    for mut element in list.elements() {
+        let found = offsets.iter().find(|o| *o.topic == *element.topic() && o.partition == element.partition());
+        if let Some(offset) = found {
+            element.set_metadata(&offset.metadata);
+        }
+    }
+    loop {
+        match native::send_offsets(producer.client(), &list, group, deadline.saturating_duration_since(Instant::now())) {
+            Err(t) if t.retriable && !t.fatal && !t.must_abort && Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
+            result => return result,
+        }
+    }
+}
+
+/// An error before the commit began: nothing is visible, whatever it was; what matters is whether we may try again.
+fn failed(producer: &BaseProducer<Deliveries>, action: &str, trouble: Trouble) -> Outcome {
+    let why = format!("{action}: {}", trouble.words);
+    if is_fencing(trouble.code) {
+        return Outcome::Fenced(why);
+    }
+    match abort(producer, why) {
+        Outcome::Aborted(why) if is_lost_ownership(trouble.code) => Outcome::NotOwner(why),
+        outcome => outcome,
+    }
+}
+
+/// Aborts. A failed abort needs no more than a replacement of the producer, which ends the transaction by its id; that comes before the
+/// next one, since anything but a commit makes the producer suspect.
+fn abort(producer: &BaseProducer<Deliveries>, why: String) -> Outcome {
+    // Undrained, an abort blocks for its time-out: what is still queued or on its way is dropped first.
+    producer.purge(rdkafka::producer::PurgeConfig::default().queue().inflight());
+    let drained = Instant::now() + Duration::from_secs(1);
+    while producer.in_flight_count() > 0 && Instant::now() < drained {
+        producer.poll(Duration::ZERO);
+        std::thread::sleep(DRAIN_PAUSE);
+    }
+    match producer.abort_transaction(Duration::from_secs(5)) {
+        Ok(()) => Outcome::Aborted(why),
+        Err(KafkaError::Transaction(e)) if is_fencing(e.code()) => Outcome::Fenced(format!("{why}; aborting: {e}")),
+        Err(e) => Outcome::Aborted(format!("{why}; aborting: {e}")),
+    }
+}
+
+/// The first failed delivery of the transaction.
+#[derive(Debug, Default)]
+struct Deliveries {
+    failed: Mutex<Option<(RDKafkaErrorCode, String)>>,
+}
+
+impl Deliveries {
+    fn forget(&self) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn failed(&self) -> Option<(RDKafkaErrorCode, String)> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        Context.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        Context.error(error, reason);
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, message)) = result {
+            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+            let words = format!("{}-{}: {error}", message.topic(), message.partition());
+            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert((code, words));
+        }
+    }
+}

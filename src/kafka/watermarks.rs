@@ -1,0 +1,120 @@
+//! Asks for high watermarks on a thread of its own, many partitions in one request: the proof that a log is read to its end.
+//!
+//! The answer holds for the moment at which the question was *sent*: a record appended later is not in it. So every answer carries the
+//! wall clock read before sending, and questions that wait while one is on its way are joined into the next, never answered by it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
+use rdkafka::producer::{BaseProducer, Producer};
+
+use super::native::Bell;
+use super::raw::{self, End};
+use super::settings::{Context, Role, Settings};
+use super::{Error, admin::leader_is_moving};
+use crate::time::{Clock, Timestamp};
+
+/// Longest wait for an answer; a broker that is slower gives no proof, and the clock stands.
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
+
+/// The high watermark of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub topic: Arc<str>,
+    pub partition: i32,
+    /// Offset after the last record, those of open transactions counted.
+    pub high: i64,
+    /// Wall clock before the question was sent.
+    pub asked_at: Timestamp,
+}
+
+/// The handle on the thread.
+pub(super) struct Watermarks {
+    questions: Option<Sender<Vec<(Arc<str>, i32)>>>,
+    answers: Receiver<Vec<Mark>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watermarks {
+    /// Starts the thread with a client of its own. `clock`: the wall clock.
+    pub(super) fn start(settings: &Settings, bell: &Arc<Bell>, clock: Arc<dyn Clock>) -> Result<Watermarks, Error> {
+        let config: ClientConfig = settings.config(Role::Questions);
+        let client: BaseProducer<Context> = BaseProducer::from_config_and_context(&config, Context).map_err(Error::Configuration)?;
+        let (questions, inbox) = channel::<Vec<(Arc<str>, i32)>>();
+        let (outbox, answers) = channel();
+        let (bell, mock) = (bell.clone(), settings.mock);
+        let run = move || {
+            while let Ok(first) = inbox.recv() {
+                let mut wanted: BTreeSet<(Arc<str>, i32)> = first.into_iter().collect();
+                while let Ok(more) = inbox.try_recv() {
+                    wanted.extend(more);
+                }
+                let wanted: Vec<(Arc<str>, i32)> = wanted.into_iter().collect();
+                let asked_at = clock.now();
+                let marks = ask(&client, &wanted, asked_at, mock);
+                client.poll(Duration::ZERO);
+                // An empty answer is an answer too: whoever waits may ask again.
+                if outbox.send(marks).is_err() {
+                    return;
+                }
+                bell.ring();
+            }
+        };
+        let thread = std::thread::Builder::new().name("watermarks".into()).spawn(run);
+        let thread = thread.map_err(|e| Error::Thread { what: "watermarks", source: e })?;
+        Ok(Watermarks { questions: Some(questions), answers, thread: Some(thread) })
+    }
+
+    /// Asks; the bell rings when the answer is there.
+    pub(super) fn ask(&self, partitions: Vec<(Arc<str>, i32)>) {
+        if let Some(questions) = &self.questions {
+            // The thread ends only after this handle.
+            let _ = questions.send(partitions);
+        }
+    }
+
+    /// The next answer that has come. It may lack partitions whose leader was moving or did not answer.
+    pub(super) fn answer(&self) -> Option<Vec<Mark>> {
+        self.answers.try_recv().ok()
+    }
+}
+
+impl Drop for Watermarks {
+    fn drop(&mut self) {
+        self.questions = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn ask(client: &BaseProducer<Context>, wanted: &[(Arc<str>, i32)], asked_at: Timestamp, mock: bool) -> Vec<Mark> {
+    let mark = |(topic, partition): &(Arc<str>, i32), high| Mark { topic: topic.clone(), partition: *partition, high, asked_at };
+    if mock {
+        // The mock cluster answers one partition at a time.
+        let one = |at: &(Arc<str>, i32)| client.client().fetch_watermarks(&at.0, at.1, ANSWER_WAIT).ok().map(|(_, high)| mark(at, high));
+        return wanted.iter().filter_map(one).collect();
+    }
+    let partitions: Vec<(&str, i32)> = wanted.iter().map(|(t, p)| (&**t, *p)).collect();
+    match raw::list_offsets(client.client(), &partitions, End::HighWatermark, ANSWER_WAIT) {
+        Err((code, words)) => {
+            tracing::debug!(?code, words, "no watermarks: the clock stands");
+            Vec::new()
+        }
+        Ok(answers) => {
+            let mut marks = Vec::with_capacity(wanted.len());
+            for (at, answer) in wanted.iter().zip(answers) {
+                match answer {
+                    Ok(high) => marks.push(mark(at, high)),
+                    Err(code) if leader_is_moving(code) => tracing::debug!(?code, topic = %at.0, partition = at.1, "no watermark"),
+                    Err(code) => tracing::warn!(?code, topic = %at.0, partition = at.1, "no watermark: the clock stands"),
+                }
+            }
+            marks
+        }
+    }
+}
