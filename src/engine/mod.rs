@@ -8,6 +8,7 @@
 //! (deadline, customer hash), under the output budget.
 
 pub mod batch;
+pub mod features;
 pub mod output;
 
 use std::sync::Arc;

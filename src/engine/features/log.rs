@@ -1,0 +1,482 @@
+//! Instants and values as long as some window needs them: any quantity, any window by age, exact up to a cap and merged beyond it
+//! (LANGUAGE.md S9, 9.3).
+//!
+//! Three parts, from old to young: what no edge passes over any more (kept only for windows without far edge), merged buckets, single
+//! entries. A bucket enters and leaves with its *last* millisecond.
+
+use super::codec::{Reader, put_fixed64, put_i64, put_i128, put_instant, put_u64};
+use super::counter::Quantity;
+use super::granules::Granules;
+use super::window::{AgeWindow, Ratio, Reading, Verdict, satisfies};
+use crate::lang::definition::Rel;
+use crate::time::Timestamp;
+
+/// What is kept beside an entry's instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Values {
+    /// Nothing: counts.
+    None,
+    /// Numbers in the smallest unit.
+    Numbers,
+    /// Hashes of values: distinct counts between two ages (other windows need only a [`super::Distinct`]).
+    Hashes,
+}
+
+/// What the plan knows of a log; the same for every customer.
+#[derive(Clone, Debug)]
+pub struct LogPlan {
+    granules: Granules,
+    values: Values,
+    /// Some window asks for `min` or `max`: buckets and what has settled keep them.
+    extremes: bool,
+    exact_entries: usize,
+    /// The count is compared only with constants, of which this is the capacity ([`super::Ring::needed`]), in one window with the length
+    /// given: entries in whose every such window there are as many others may go, and nothing is ever merged.
+    thin: Option<(usize, i64)>,
+    /// Length of the shortest bounded window.
+    shortest: i64,
+}
+
+impl LogPlan {
+    pub fn new(windows: &[AgeWindow], values: Values, extremes: bool, exact_entries: usize) -> LogPlan {
+        let bounded = windows.iter().filter(|w| !w.is_unbounded());
+        let shortest = bounded.map(|w| w.far.0.saturating_sub(w.near.0)).min().unwrap_or(0);
+        let granules = Granules::new(windows);
+        debug_assert!(values != Values::Hashes || !granules.unbounded, "distinct values without far edge need a Distinct");
+        LogPlan { granules, values, extremes, exact_entries: exact_entries.max(1), thin: None, shortest }
+    }
+
+    /// A log for counts between two ages against constants: exact however many events there are. `capacity` as for a ring.
+    pub fn thinned(window: AgeWindow, capacity: usize) -> LogPlan {
+        let length = window.far.0.saturating_sub(window.near.0);
+        LogPlan { thin: Some((capacity, length)), ..LogPlan::new(&[window], Values::None, false, usize::MAX) }
+    }
+}
+
+/// Aggregates of a set of entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Total {
+    count: u64,
+    sum: i128,
+}
+
+/// Several entries as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Bucket {
+    last: i64,
+    /// Last minus first instant.
+    span: u64,
+    total: Total,
+    min: i64,
+    max: i64,
+}
+
+/// **Shape:** every bucket's last instant is at or before every single entry; both ascend.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    /// Beyond every edge.
+    settled: Total,
+    /// Extremes of what has settled, where `settled.count > 0`.
+    settled_extremes: (i64, i64),
+    buckets: Vec<Bucket>,
+    times: Vec<i64>,
+    /// Beside `times`; zeroes where the plan keeps none.
+    values: Vec<i64>,
+}
+
+impl Log {
+    pub fn clear(&mut self) {
+        self.settled = Total::default();
+        self.settled_extremes = (0, 0);
+        self.buckets.clear();
+        self.times.clear();
+        self.values.clear();
+    }
+
+    /// Single entries and buckets that are kept.
+    pub fn len(&self) -> usize {
+        self.times.len() + self.buckets.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0 && self.settled.count == 0
+    }
+
+    /// Inserts an event at its own place; `value` is 0 where the plan keeps none, `floor` as in the module's note. Returns whether any
+    /// evaluation can see it.
+    ///
+    /// **Cost:** O(1) for an event in order, O(n) for a late one.
+    pub fn insert(&mut self, plan: &LogPlan, ts: Timestamp, value: i64, floor: Timestamp) -> bool {
+        let floor = floor.max(ts);
+        self.prune(plan, floor);
+        if plan.granules.is_past(ts, floor) {
+            if plan.granules.unbounded {
+                self.settle(Total { count: 1, sum: i128::from(value) }, value, value);
+            }
+            return plan.granules.unbounded;
+        }
+        if self.buckets.last().is_some_and(|b| ts.0 <= b.last) {
+            let single = Bucket { last: ts.0, span: 0, total: Total { count: 1, sum: i128::from(value) }, min: value, max: value };
+            let at = self.buckets.partition_point(|b| b.last <= ts.0);
+            self.buckets.insert(at, single);
+            self.merge_buckets(plan, floor);
+            return true;
+        }
+        let at = match self.times.last() {
+            Some(last) if *last > ts.0 => self.times.partition_point(|x| *x <= ts.0),
+            _ => self.times.len(),
+        };
+        self.times.insert(at, ts.0);
+        self.values.insert(at, value);
+        if plan.values == Values::Hashes {
+            self.thin_value(value, plan.shortest);
+        }
+        match plan.thin {
+            Some((capacity, length)) => self.thin(capacity, length),
+            None => self.spill(plan, floor),
+        }
+        true
+    }
+
+    /// Lets go of what no evaluation at `floor` or later can tell from having settled.
+    pub fn prune(&mut self, plan: &LogPlan, floor: Timestamp) {
+        let past = self.buckets.iter().take_while(|b| plan.granules.is_past(Timestamp(b.last), floor)).count();
+        if past > 0 {
+            for i in 0..past {
+                let b = self.buckets[i];
+                if plan.granules.unbounded {
+                    self.settle(b.total, b.min, b.max);
+                }
+            }
+            self.buckets.drain(..past);
+        }
+        let past = self.times.iter().take_while(|ts| plan.granules.is_past(Timestamp(**ts), floor)).count();
+        if past > 0 {
+            for i in 0..past {
+                let value = self.values[i];
+                if plan.granules.unbounded {
+                    self.settle(Total { count: 1, sum: i128::from(value) }, value, value);
+                }
+            }
+            self.times.drain(..past);
+            self.values.drain(..past);
+        }
+    }
+
+    fn settle(&mut self, total: Total, min: i64, max: i64) {
+        let (low, high) = if self.settled.count == 0 { (min, max) } else { self.settled_extremes };
+        self.settled_extremes = (low.min(min), high.max(max));
+        self.settled.count = self.settled.count.saturating_add(total.count);
+        self.settled.sum = self.settled.sum.saturating_add(total.sum);
+    }
+
+    fn spill(&mut self, plan: &LogPlan, floor: Timestamp) {
+        let excess = self.times.len().saturating_sub(plan.exact_entries);
+        if excess == 0 {
+            return;
+        }
+        for i in 0..excess {
+            let (last, value) = (self.times[i], self.values[i]);
+            self.buckets.push(Bucket { last, span: 0, total: Total { count: 1, sum: i128::from(value) }, min: value, max: value });
+        }
+        self.times.drain(..excess);
+        self.values.drain(..excess);
+        self.merge_buckets(plan, floor);
+    }
+
+    fn merge_buckets(&mut self, plan: &LogPlan, floor: Timestamp) {
+        self.buckets.dedup_by(|young, old| {
+            let first = old.last.saturating_sub_unsigned(old.span);
+            if !plan.granules.same_cell(first, young.last, floor) {
+                return false;
+            }
+            // A late entry may lie inside the bucket after it.
+            old.span = young.last.abs_diff(first.min(young.last.saturating_sub_unsigned(young.span)));
+            old.last = young.last;
+            old.total.count = old.total.count.saturating_add(young.total.count);
+            old.total.sum = old.total.sum.saturating_add(young.total.sum);
+            old.min = old.min.min(young.min);
+            old.max = old.max.max(young.max);
+            true
+        });
+    }
+
+    /// Drops entries that no window of `length` can need to tell its count, cut at `capacity`.
+    ///
+    /// A window that holds entry i and fewer than `capacity` others has x of them before it and y after it, x + y < capacity, and so lies
+    /// strictly between entries i-x-1 and i+y+1; where those are at most `length` apart for every split, there is no such window.
+    fn thin(&mut self, capacity: usize, length: i64) {
+        if capacity == 0 {
+            self.times.clear();
+            self.values.clear();
+            return;
+        }
+        let mut i = capacity;
+        while i + capacity < self.times.len() {
+            let times = &self.times;
+            let droppable = (0..capacity).all(|x| times[i + capacity - x].saturating_sub(times[i - x - 1]) <= length);
+            if droppable {
+                self.times.remove(i);
+                self.values.remove(i);
+            } else {
+                i += 1;
+            }
+        }
+    }
+
+    /// Of three entries of one value within `length` the middle one can go: a window that holds it holds one of the others.
+    fn thin_value(&mut self, value: i64, length: i64) {
+        let (mut before, mut middle): (Option<i64>, Option<usize>) = (None, None);
+        for i in 0..self.times.len() {
+            if self.values[i] != value {
+                continue;
+            }
+            if let (Some(first), Some(at)) = (before, middle)
+                && self.times[i].saturating_sub(first) <= length
+            {
+                self.times.remove(at);
+                self.values.remove(at);
+                return;
+            }
+            before = middle.map(|at| self.times[at]);
+            middle = Some(i);
+        }
+    }
+
+    /// Instants of buckets and entries as one ascending list.
+    fn with_times<T>(&self, then: impl FnOnce(&[i64]) -> T) -> T {
+        if self.buckets.is_empty() {
+            return then(&self.times);
+        }
+        let all: Vec<i64> = self.buckets.iter().map(|b| b.last).chain(self.times.iter().copied()).collect();
+        then(&all)
+    }
+
+    /// What the i-th of buckets and entries together adds.
+    fn total(&self, i: usize) -> Total {
+        match self.buckets.get(i) {
+            Some(b) => b.total,
+            None => Total { count: 1, sum: i128::from(self.values[i - self.buckets.len()]) },
+        }
+    }
+
+    fn extreme(&self, window: AgeWindow, max: bool, (start, end): (usize, usize)) -> Option<i64> {
+        let nb = self.buckets.len();
+        let in_buckets = self.buckets[start.min(nb)..end.min(nb)].iter().map(|b| if max { b.max } else { b.min });
+        let single = self.values[start.max(nb) - nb..end.max(nb) - nb].iter().copied();
+        let settled = (window.is_unbounded() && self.settled.count > 0).then_some(if max {
+            self.settled_extremes.1
+        } else {
+            self.settled_extremes.0
+        });
+        let all = settled.into_iter().chain(in_buckets).chain(single);
+        if max { all.max() } else { all.min() }
+    }
+
+    /// Whether an edge of the window cuts a bucket or has just passed over its last instant; distinct counts are so with any bucket.
+    fn approx(&self, quantity: Quantity, window: AgeWindow, t: Timestamp) -> bool {
+        if quantity == Quantity::Distinct && !self.buckets.is_empty() {
+            return true;
+        }
+        let cuts = |edge: Timestamp| self.buckets.iter().any(|b| b.span > 0 && edge.0 <= b.last && b.last.abs_diff(edge.0) <= b.span);
+        (!self.buckets.is_empty()) && ((!window.is_unbounded() && cuts(t - window.far)) || (window.near.0 > 0 && cuts(t - window.near)))
+    }
+
+    /// The quantity at `t`, and when the window's contents change next.
+    pub fn read(&self, quantity: Quantity, window: AgeWindow, t: Timestamp) -> Reading {
+        self.with_times(|times| {
+            let range = window.range(times, t);
+            let mut view = View::new(self, quantity, window);
+            Reading { value: view.value(range), next: window.next_of_range(times, range), approx: self.approx(quantity, window, t) }
+        })
+    }
+
+    /// Compares the quantity with a constant and walks to the first instant at which the comparison turns; a missing value compares false.
+    ///
+    /// **Cost:** O(n) for counts, sums, averages and distinct counts; O(n) per step for extremes.
+    pub fn compare(&self, quantity: Quantity, window: AgeWindow, t: Timestamp, rel: Rel, with: Ratio) -> Verdict {
+        let (holds, until) = self.with_times(|times| {
+            let mut view = View::new(self, quantity, window);
+            window.walk(times, t, |start, end| view.value((start, end)).is_some_and(|v| satisfies(v.compare(with), rel)))
+        });
+        Verdict { holds, until, approx: self.approx(quantity, window, t) }
+    }
+
+    pub fn encode(&self, plan: &LogPlan, base: Timestamp, out: &mut Vec<u8>) {
+        if plan.granules.unbounded {
+            self.settled.encode(plan, out);
+            if plan.extremes && self.settled.count > 0 {
+                put_i64(out, self.settled_extremes.0);
+                put_i64(out, self.settled_extremes.1);
+            }
+        }
+        put_u64(out, self.times.len() as u64);
+        let mut last = None;
+        let mut put_time = |out: &mut Vec<u8>, ts: i64| {
+            match last {
+                None => put_instant(out, base, Timestamp(ts)),
+                Some(last) => put_u64(out, i64::wrapping_sub(last, ts) as u64),
+            }
+            last = Some(ts);
+        };
+        // From the newest back: the first is near the base or far from it, the rest are small differences.
+        for (ts, value) in self.times.iter().zip(&self.values).rev() {
+            put_time(out, *ts);
+            match plan.values {
+                Values::None => {}
+                Values::Numbers => put_i64(out, *value),
+                Values::Hashes => put_fixed64(out, *value as u64),
+            }
+        }
+        if plan.thin.is_some() {
+            return;
+        }
+        put_u64(out, self.buckets.len() as u64);
+        for b in self.buckets.iter().rev() {
+            put_time(out, b.last);
+            put_u64(out, b.span);
+            b.total.encode(plan, out);
+            if plan.extremes {
+                put_i64(out, b.min);
+                put_i64(out, b.max);
+            }
+        }
+    }
+
+    pub fn decode(&mut self, plan: &LogPlan, base: Timestamp, reader: &mut Reader<'_>) {
+        self.clear();
+        if plan.granules.unbounded {
+            self.settled = Total::decode(plan, reader);
+            if plan.extremes && self.settled.count > 0 {
+                self.settled_extremes = (reader.i64(), reader.i64());
+            }
+        }
+        let mut last = None;
+        let mut time = |reader: &mut Reader<'_>| {
+            let ts = match last {
+                None => reader.instant(base).0,
+                Some(last) => i64::wrapping_sub(last, reader.u64() as i64),
+            };
+            last = Some(ts);
+            ts
+        };
+        for _ in 0..reader.count(1) {
+            self.times.push(time(reader));
+            self.values.push(match plan.values {
+                Values::None => 0,
+                Values::Numbers => reader.i64(),
+                Values::Hashes => reader.fixed64() as i64,
+            });
+        }
+        self.times.reverse();
+        self.values.reverse();
+        if plan.thin.is_some() {
+            return;
+        }
+        for _ in 0..reader.count(1) {
+            let (last, span) = (time(reader), reader.u64());
+            let total = Total::decode(plan, reader);
+            let (min, max) = if plan.extremes { (reader.i64(), reader.i64()) } else { (0, 0) };
+            self.buckets.push(Bucket { last, span, total, min, max });
+        }
+        self.buckets.reverse();
+    }
+}
+
+impl Total {
+    fn encode(self, plan: &LogPlan, out: &mut Vec<u8>) {
+        put_u64(out, self.count);
+        if plan.values == Values::Numbers {
+            put_i128(out, self.sum);
+        }
+    }
+
+    fn decode(plan: &LogPlan, reader: &mut Reader<'_>) -> Total {
+        Total { count: reader.u64(), sum: if plan.values == Values::Numbers { reader.i128() } else { 0 } }
+    }
+}
+
+/// A quantity over a range that only moves forward, kept up step by step.
+struct View<'a> {
+    log: &'a Log,
+    quantity: Quantity,
+    window: AgeWindow,
+    range: (usize, usize),
+    total: Total,
+    /// Distinct only: rank of each entry's value, entries in the range by rank, ranks in the range.
+    ranks: Vec<u32>,
+    counts: Vec<u32>,
+    distinct: u64,
+}
+
+impl<'a> View<'a> {
+    fn new(log: &'a Log, quantity: Quantity, window: AgeWindow) -> View<'a> {
+        let total = if window.is_unbounded() { log.settled } else { Total::default() };
+        let mut view = View { log, quantity, window, range: (0, 0), total, ranks: Vec::new(), counts: Vec::new(), distinct: 0 };
+        if quantity == Quantity::Distinct {
+            // Of merged entries only the number is known: each counts as a value of its own.
+            let mut sorted = log.values.clone();
+            sorted.sort_unstable();
+            sorted.dedup();
+            view.ranks = log.values.iter().map(|v| sorted.partition_point(|s| s < v) as u32).collect();
+            view.counts = vec![0; sorted.len()];
+        }
+        view
+    }
+
+    fn step(&mut self, i: usize, enters: bool) {
+        if self.quantity == Quantity::Distinct {
+            let Some(single) = i.checked_sub(self.log.buckets.len()) else {
+                let n = self.log.buckets[i].total.count;
+                self.distinct = if enters { self.distinct.saturating_add(n) } else { self.distinct.saturating_sub(n) };
+                return;
+            };
+            let count = &mut self.counts[self.ranks[single] as usize];
+            if enters {
+                self.distinct += u64::from(*count == 0);
+                *count += 1;
+            } else {
+                *count = count.saturating_sub(1);
+                self.distinct -= u64::from(*count == 0);
+            }
+            return;
+        }
+        let one = self.log.total(i);
+        if enters {
+            self.total.count = self.total.count.saturating_add(one.count);
+            self.total.sum = self.total.sum.saturating_add(one.sum);
+        } else {
+            self.total.count = self.total.count.saturating_sub(one.count);
+            self.total.sum = self.total.sum.saturating_sub(one.sum);
+        }
+    }
+
+    fn value(&mut self, range: (usize, usize)) -> Option<Ratio> {
+        if matches!(self.quantity, Quantity::Min | Quantity::Max) {
+            let extreme = self.log.extreme(self.window, self.quantity == Quantity::Max, range);
+            return extreme.map(|v| Ratio::whole(i128::from(v)));
+        }
+        if self.range == (0, 0) {
+            self.range = (range.0, range.0);
+        }
+        while self.range.1 < range.1 {
+            self.step(self.range.1, true);
+            self.range.1 += 1;
+        }
+        while self.range.0 < range.0 {
+            self.step(self.range.0, false);
+            self.range.0 += 1;
+        }
+        match self.quantity {
+            Quantity::Count => Some(Ratio::whole(i128::from(self.total.count))),
+            Quantity::Sum => Some(Ratio::whole(self.total.sum)),
+            Quantity::Avg => (self.total.count > 0).then(|| Ratio { num: self.total.sum, den: i128::from(self.total.count) }),
+            Quantity::Distinct => Some(Ratio::whole(i128::from(self.distinct))),
+            Quantity::Min | Quantity::Max => None,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;

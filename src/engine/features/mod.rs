@@ -1,0 +1,38 @@
+//! Maintained values per customer (LANGUAGE.md 9.2): what counts, sums, extremes, distinct counts, first and last need, in as few bytes
+//! as their conditions allow.
+//!
+//! | type | answers | keeps |
+//! |---|---|---|
+//! | [`Counter`] | counts, sums and averages `ever` | two numbers |
+//! | [`Ring`] | counts against a constant up to 64, `ever`, `in last`, `at least D ago` | the K newest (or oldest) instants |
+//! | [`Log`] | any quantity in any window by age, counts against anything | instants and values as long as some window needs them |
+//! | [`Extremes`] | `min` and `max`, `ever` and `in last` | the monotone queue |
+//! | [`Distinct`] | distinct values `ever` and `in last` | a hash and the newest instant per value |
+//! | [`FirstLast`] | `first(x)`, `last(x)` and their properties | an instant and values |
+//!
+//! All are plain data that a customer's blob is decoded into and encoded from; the objects are scratch and are used for one customer
+//! after another, so that nothing allocates on the per-event path. Inserting is free of order (LANGUAGE.md S5): late events go to their
+//! own place.
+//!
+//! **The floor.** Entries leave only when no evaluation can ask for them any more. Conditions are evaluated at the clock, and for S27 at the
+//! `ts` of an event that is in order, which is never before the greatest `ts` applied to the customer: that greatest `ts` is the floor that
+//! callers pass, not the clock.
+
+pub mod codec;
+pub mod counter;
+pub mod distinct;
+pub mod extremes;
+pub mod first_last;
+mod granules;
+pub mod log;
+pub mod ring;
+pub mod window;
+
+pub use codec::{Reader, ValueRef};
+pub use counter::{Counter, Quantity};
+pub use distinct::{Distinct, DistinctPlan};
+pub use extremes::{Extreme, Extremes, ExtremesPlan};
+pub use first_last::FirstLast;
+pub use log::{Log, LogPlan, Values};
+pub use ring::{Keep, Ring};
+pub use window::{AgeWindow, Ratio, Reading, Verdict};
