@@ -1,1 +1,3 @@
 //! Oracle, workloads, virtual time and faults, for tests only.
+
+pub mod oracle;

@@ -1,0 +1,198 @@
+//! The cart, folded from all its events anew each time (LANGUAGE.md S43, S44, R17, R31, R32, R38).
+
+use super::Occurrence;
+use super::value::same;
+use crate::lang::EventRef;
+use crate::model::{CartAction, CartRule, Catalogue, Money, Property, Type, Value};
+use crate::time::Timestamp;
+
+/// One product of the cart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line {
+    pub product: Value,
+    pub variant: Value,
+    pub quantity: i64,
+    pub price: Value,
+    /// Properties of the last add, by name.
+    pub fields: Vec<(String, Value)>,
+}
+
+impl Line {
+    /// A field as a filter of `cart.items has [..]` sees it: quantity and price are those of the line.
+    pub fn field(&self, name: &str) -> Value {
+        match name {
+            "quantity" => Value::Int(self.quantity),
+            "price" => self.price.clone(),
+            _ => self.fields.iter().find(|(n, _)| n == name).map_or(Value::Missing, |(_, v)| v.clone()),
+        }
+    }
+}
+
+/// Where an event stands in the fold: sorted by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Its `ts`, or, of an event that came after the reorder buffer, that of the last event then in the cart.
+    pub ts: Timestamp,
+    /// Order of application.
+    pub order: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cart {
+    pub lines: Vec<Line>,
+    /// The `ts` of the last event that changed something; never goes back.
+    pub changed_at: Option<Timestamp>,
+}
+
+/// What one event says about one product.
+struct Item {
+    product: Value,
+    variant: Value,
+    quantity: Option<i64>,
+    price: Value,
+    fields: Vec<(String, Value)>,
+}
+
+impl Cart {
+    /// Folds `events` (in any order; each with its place) from nothing. `before` keeps `changed_at` from going back.
+    pub(super) fn fold(catalogue: &Catalogue, events: &[(Place, &Occurrence)], before: Option<Timestamp>) -> Cart {
+        let mut sorted: Vec<_> = events.to_vec();
+        sorted.sort_by_key(|(place, _)| *place);
+        let mut cart = Cart::default();
+        let mut last_set: Option<Timestamp> = None;
+        for (_, event) in sorted {
+            for rule in catalogue.cart.iter().filter(|r| event.kind == EventRef::Catalogue(r.event)) {
+                if rule.action == CartAction::Set {
+                    if last_set.is_some_and(|set| event.ts < set) {
+                        continue;
+                    }
+                    last_set = Some(event.ts);
+                }
+                let lines = cart.lines.clone();
+                cart.step(rule, items(catalogue, rule, event));
+                if !same_lines(&lines, &cart.lines) {
+                    cart.changed_at = cart.changed_at.max(Some(event.ts));
+                }
+            }
+        }
+        cart.changed_at = cart.changed_at.max(before);
+        cart
+    }
+
+    fn step(&mut self, rule: &CartRule, items: Option<Vec<Item>>) {
+        match rule.action {
+            CartAction::Clear => self.lines.clear(),
+            CartAction::Set => {
+                self.lines.clear();
+                items.unwrap_or_default().into_iter().for_each(|i| self.add(i));
+            }
+            CartAction::Add => items.unwrap_or_default().into_iter().for_each(|i| self.add(i)),
+            CartAction::Remove => items.unwrap_or_default().into_iter().for_each(|i| {
+                let quantity = i.quantity;
+                self.take(&i, quantity);
+            }),
+            CartAction::Buy => match items {
+                Some(items) if !items.is_empty() => items.into_iter().for_each(|i| {
+                    let quantity = i.quantity.unwrap_or(1);
+                    self.take(&i, Some(quantity));
+                }),
+                _ => self.lines.clear(),
+            },
+        }
+    }
+
+    fn find(&self, item: &Item) -> Option<usize> {
+        self.lines.iter().position(|l| same(&l.product, &item.product) && same(&l.variant, &item.variant))
+    }
+
+    fn add(&mut self, item: Item) {
+        if item.product.is_missing() {
+            return;
+        }
+        let quantity = item.quantity.unwrap_or(1);
+        match self.find(&item) {
+            Some(i) => {
+                let line = &mut self.lines[i];
+                line.quantity += quantity;
+                line.price = item.price;
+                line.fields = item.fields;
+            }
+            None => {
+                let Item { product, variant, price, fields, .. } = item;
+                self.lines.push(Line { product, variant, quantity, price, fields });
+            }
+        }
+    }
+
+    /// Takes `quantity` of a product, or all of it.
+    fn take(&mut self, item: &Item, quantity: Option<i64>) {
+        if let Some(i) = self.find(item) {
+            match quantity {
+                Some(n) if self.lines[i].quantity > n => self.lines[i].quantity -= n,
+                _ => {
+                    self.lines.remove(i);
+                }
+            }
+        }
+    }
+
+    pub fn quantity(&self) -> i64 {
+        self.lines.iter().map(|l| l.quantity).sum()
+    }
+
+    pub fn value(&self, catalogue: &Catalogue) -> Value {
+        let currency = catalogue.workspace.currency;
+        let minor = self.lines.iter().map(|l| match l.price {
+            Value::Money(m) if m.currency == currency => m.minor * l.quantity,
+            _ => 0,
+        });
+        Value::Money(Money { minor: minor.sum(), currency })
+    }
+}
+
+fn same_lines(a: &[Line], b: &[Line]) -> bool {
+    a.len() == b.len() && a.iter().all(|l| b.contains(l))
+}
+
+/// The products an event names: those of its `lines` property, or the event itself. `None` where the lines are absent.
+fn items(catalogue: &Catalogue, rule: &CartRule, event: &Occurrence) -> Option<Vec<Item>> {
+    let ty = &catalogue.events[rule.event.at()];
+    match rule.lines {
+        None if rule.action == CartAction::Buy => None,
+        None => Some(vec![item(&ty.properties, &event.properties)]),
+        Some(property) => {
+            let Type::List(element) = &ty.properties[property.at()].ty else { return None };
+            let Type::Record(fields) = &**element else { return None };
+            match &event.properties[property.at()] {
+                Value::List(lines) => Some(
+                    lines
+                        .iter()
+                        .filter_map(|l| match l {
+                            Value::Record(values) => Some(item(fields, values)),
+                            _ => None,
+                        })
+                        .collect(),
+                ),
+                _ => None,
+            }
+        }
+    }
+}
+
+fn item(properties: &[Property], values: &[Value]) -> Item {
+    let field = |name: &str| properties.iter().position(|p| p.name == name).map_or(Value::Missing, |i| values[i].clone());
+    let product = match field("product_id") {
+        Value::Missing => field("sku"),
+        known => known,
+    };
+    Item {
+        product,
+        variant: field("variant"),
+        quantity: match field("quantity") {
+            Value::Int(n) => Some(n),
+            _ => None,
+        },
+        price: field("price"),
+        fields: properties.iter().zip(values).map(|(p, v)| (p.name.clone(), v.clone())).collect(),
+    }
+}
