@@ -43,8 +43,6 @@ pub fn from_datum(batch: &Batch, datum: Datum) -> Value {
 }
 
 impl Number {
-    pub const ZERO: Number = Number::Exact { num: 0, den: 1, unit: Unit::Plain };
-
     /// `None` where the value is no number.
     pub fn of(value: &Value) -> Option<Number> {
         let exact = |num: i64, den: i128, unit| Some(Number::Exact { num: i128::from(num), den, unit });
