@@ -1,3 +1,4 @@
 //! Oracle, workloads, virtual time and faults, for tests only.
 
 pub mod oracle;
+pub mod scenario;

@@ -1,0 +1,123 @@
+//! Random definitions with random logs, as text that compiler and decoder read: what the property tests feed to the engine and to the
+//! oracle, and what they shrink when the two differ.
+//!
+//! Owns the random choices, all from one seed. A scenario prints as a `.segtest` that can be pasted into `tests/conformance`.
+
+mod definitions;
+mod log;
+mod shrink;
+mod tree;
+
+use std::fmt;
+
+use crate::segtest::script::{RecordStep, ScriptTime};
+use crate::time::Timestamp;
+
+pub use shrink::shrink;
+pub use tree::Tree;
+
+/// Definitions and a log.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    pub seed: u64,
+    pub catalogue: String,
+    pub items: Vec<Item>,
+    pub steps: Vec<Step>,
+}
+
+/// A score or a segment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    pub name: String,
+    pub body: ItemBody,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum ItemBody {
+    Segment {
+        when: Tree,
+        exit: Option<Tree>,
+        emit: Vec<String>,
+    },
+    /// Rules as text, the cap as text.
+    Score {
+        half_life: String,
+        rules: Vec<String>,
+        cap: Option<String>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    Record(RecordStep),
+    /// An idle move.
+    Clock(Timestamp),
+    /// The end of a batch, a save and load, or a wake-up without reason: nothing that may change anything.
+    Cut(Cut),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    Batch,
+    Reload,
+    Wake,
+}
+
+impl Scenario {
+    /// The scenario of a seed; the same on every machine.
+    pub fn generate(seed: u64) -> Scenario {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let lengths = definitions::Lengths::choose(&mut rng);
+        let (catalogue, items) = definitions::generate(&mut rng, &lengths);
+        let steps = log::generate(&mut rng, &lengths, &catalogue);
+        Scenario { seed, catalogue: catalogue.to_string(), items, steps }
+    }
+
+    /// The `.seg` text.
+    pub fn definitions(&self) -> String {
+        let mut out = self.catalogue.clone();
+        for item in &self.items {
+            out += &format!("{item}\n");
+        }
+        out
+    }
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.body {
+            ItemBody::Segment { when, exit, emit } => {
+                write!(f, "segment {} {{ when {when}", self.name)?;
+                if let Some(exit) = exit {
+                    write!(f, "  exit when {exit}")?;
+                }
+                if !emit.is_empty() {
+                    write!(f, "  emit {}", emit.join(", "))?;
+                }
+                f.write_str(" }")
+            }
+            ItemBody::Score { half_life, rules, cap } => {
+                write!(f, "score {} {{ half_life {half_life}  {}", self.name, rules.join("  "))?;
+                if let Some(cap) = cap {
+                    write!(f, "  cap {cap}")?;
+                }
+                f.write_str(" }")
+            }
+        }
+    }
+}
+
+/// As a `.segtest`; cuts stand as comments.
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}---\n", self.definitions())?;
+        for step in &self.steps {
+            match step {
+                Step::Record(record) => writeln!(f, "{record}")?,
+                Step::Clock(t) => writeln!(f, "clock {}", ScriptTime(*t))?,
+                Step::Cut(cut) => writeln!(f, "# {cut:?}")?,
+            }
+        }
+        Ok(())
+    }
+}
