@@ -1,0 +1,396 @@
+//! Every metric: its name, what it counts, and the cached handles through which the edges count.
+//!
+//! Names are `segmentd_<noun>_<unit>`; counters end in `_total`. Latencies are in seconds, as Prometheus has them, with buckets for
+//! milliseconds. An event-driven change and a timer-driven one have histograms of their own, since the first waits for a commit only and
+//! the second for the proof that the log is read to its end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
+
+use crate::engine::output::{Counts, Outputs};
+use crate::ids::ShardId;
+use crate::model::{Cause, ChangeKind, DeadLetterReason};
+use crate::time::{Millis, Timestamp};
+use crate::wire::DecodeCounts;
+
+pub const RECORDS: &str = "segmentd_records_total";
+pub const EVENTS: &str = "segmentd_events_total";
+pub const DUPLICATES: &str = "segmentd_duplicates_total";
+pub const CONFLICTS: &str = "segmentd_conflicts_total";
+pub const IDS_EVICTED: &str = "segmentd_ids_evicted_total";
+pub const UNKNOWN_EVENTS: &str = "segmentd_unknown_events_total";
+pub const CART_LATE: &str = "segmentd_cart_late_total";
+pub const CART_OVERFLOW: &str = "segmentd_cart_overflow_total";
+pub const SUMS_SATURATED: &str = "segmentd_sums_saturated_total";
+pub const UNKNOWN_VALUES: &str = "segmentd_unknown_values_total";
+pub const DEAD_LETTERS: &str = "segmentd_dead_letters_total";
+pub const CHANGES: &str = "segmentd_changes_total";
+pub const SEGMENT_CHANGES: &str = "segmentd_segment_changes_total";
+pub const MEMBERS: &str = "segmentd_members";
+pub const CUSTOMERS: &str = "segmentd_customers";
+pub const STATE: &str = "segmentd_state_bytes";
+pub const TIMERS_ARMED: &str = "segmentd_timers_armed";
+pub const TIMERS: &str = "segmentd_timers_total";
+pub const CHANGE_LATENCY: &str = "segmentd_change_latency_seconds";
+pub const TRANSACTION: &str = "segmentd_transaction_seconds";
+pub const TRANSACTIONS: &str = "segmentd_transactions_total";
+pub const BATCH: &str = "segmentd_batch_records";
+pub const APPLY: &str = "segmentd_apply_seconds";
+pub const LAG: &str = "segmentd_lag_records";
+pub const CLOCK_DELAY: &str = "segmentd_clock_delay_seconds";
+pub const CLOCK_UNPROVED: &str = "segmentd_clock_unproved_seconds";
+pub const SHARDS: &str = "segmentd_shards";
+pub const RESTORE: &str = "segmentd_restore_seconds";
+pub const RESTORED: &str = "segmentd_restored_records_total";
+
+/// Name, unit, description.
+pub(super) const NAMES: &[(&str, Unit, &str)] = &[
+    (RECORDS, Unit::Count, "records read, by input topic"),
+    (EVENTS, Unit::Count, "events applied to customers, duplicates not counted"),
+    (DUPLICATES, Unit::Count, "events dropped because their id was known"),
+    (CONFLICTS, Unit::Count, "duplicates whose body differs from the first"),
+    (IDS_EVICTED, Unit::Count, "event ids that left the duplicate window early because a customer had too many"),
+    (UNKNOWN_EVENTS, Unit::Count, "events of types that the catalogue lacks, ignored"),
+    (CART_LATE, Unit::Count, "cart events applied in arrival order because they came after the reorder buffer"),
+    (CART_OVERFLOW, Unit::Count, "cart events whose line went into the overflow line"),
+    (SUMS_SATURATED, Unit::Count, "additions to sums that are at their bound"),
+    (UNKNOWN_VALUES, Unit::Count, "values taken as unknown, by kind: wrong_type, trait, purpose, list"),
+    (DEAD_LETTERS, Unit::Count, "records without effect, by reason"),
+    (CHANGES, Unit::Count, "changes published, by change and cause"),
+    (SEGMENT_CHANGES, Unit::Count, "changes published, by segment and change"),
+    (MEMBERS, Unit::Count, "customers that are in, by segment"),
+    (CUSTOMERS, Unit::Count, "customers in memory, by shard"),
+    (STATE, Unit::Bytes, "memory of the customers' state with index and timers, by shard"),
+    (TIMERS_ARMED, Unit::Count, "customers with an armed timer, by shard"),
+    (TIMERS, Unit::Count, "timers that fired, by outcome: changed, idle"),
+    (CHANGE_LATENCY, Unit::Seconds, "from the instant of the decision (an arrival, or a deadline) to the commit, by origin: record, timer"),
+    (TRANSACTION, Unit::Seconds, "length of a transaction, from its first record to the broker's answer"),
+    (TRANSACTIONS, Unit::Count, "transactions, by outcome: committed, aborted, uncertain"),
+    (BATCH, Unit::Count, "records of a batch"),
+    (APPLY, Unit::Seconds, "time of the engines for a batch"),
+    (LAG, Unit::Count, "records between our position and the end of the log, by shard"),
+    (CLOCK_DELAY, Unit::Seconds, "how far a shard's clock is behind wall time, by shard"),
+    (CLOCK_UNPROVED, Unit::Seconds, "for how long a due timer has waited for the proof that the log is read to its end, by shard"),
+    (SHARDS, Unit::Count, "shards of this instance, by state: restoring, running"),
+    (RESTORE, Unit::Seconds, "time to restore a shard"),
+    (RESTORED, Unit::Count, "records replayed by restores"),
+];
+
+const LATENCY_BUCKETS: &[f64] = &[
+    0.001, 0.002, 0.003, 0.004, 0.005, 0.0065, 0.008, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04, 0.05, 0.065, 0.08, 0.1, 0.15,
+    0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
+
+/// Upper ends of the buckets of each histogram.
+pub(super) const BUCKETS: &[(&str, &[f64])] = &[
+    (CHANGE_LATENCY, LATENCY_BUCKETS),
+    (TRANSACTION, LATENCY_BUCKETS),
+    (APPLY, &[0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0]),
+    (BATCH, &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0, 50_000.0]),
+    (RESTORE, &[0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0]),
+];
+
+/// Registers the descriptions with the recorder.
+pub(super) fn describe() {
+    for (name, unit, text) in NAMES {
+        if BUCKETS.iter().any(|(n, _)| n == name) {
+            metrics::describe_histogram!(*name, *unit, *text);
+        } else if name.ends_with("_total") {
+            metrics::describe_counter!(*name, *unit, *text);
+        } else {
+            metrics::describe_gauge!(*name, *unit, *text);
+        }
+    }
+}
+
+/// How a transaction ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionOutcome {
+    Committed,
+    Aborted,
+    Uncertain,
+}
+
+/// The cached handles of a process; clones share them. Made after [`super::Exporter::start`]: handles made before count nowhere.
+#[derive(Clone)]
+pub struct Metrics(Arc<Handles>);
+
+struct Handles {
+    inputs: Vec<Counter>,
+    segments: Vec<SegmentHandles>,
+    segment_by_name: HashMap<String, usize>,
+    events: Counter,
+    duplicates: Counter,
+    conflicts: Counter,
+    ids_evicted: Counter,
+    unknown_events: Counter,
+    cart_late: Counter,
+    cart_overflow: Counter,
+    sums_saturated: Counter,
+    timers_fired: Counter,
+    timers_idle: Counter,
+    unknown_values: [Counter; 4],
+    /// By [`DeadLetterReason::ALL`].
+    dead_letters: Vec<Counter>,
+    /// By [`Cause::ALL`], three words of change each.
+    changes: Vec<[Counter; 3]>,
+    latency_record: Histogram,
+    latency_timer: Histogram,
+    transaction: Histogram,
+    transactions: [Counter; 3],
+    batch: Histogram,
+    apply: Histogram,
+    shards_restoring: Gauge,
+    shards_running: Gauge,
+    restore: Histogram,
+    restored: Counter,
+}
+
+struct SegmentHandles {
+    members: Gauge,
+    changes: [Counter; 3],
+}
+
+const CHANGE_WORDS: [&str; 3] = ["entered", "exited", "moved"];
+
+fn change_index(kind: &ChangeKind) -> usize {
+    match kind {
+        ChangeKind::Entered => 0,
+        ChangeKind::Exited => 1,
+        ChangeKind::Moved { .. } => 2,
+    }
+}
+
+impl Metrics {
+    /// `inputs` in the order of the configuration, `segments` in the order of [`crate::ids::DefinitionIndex`].
+    pub fn new(inputs: &[String], segments: &[String]) -> Metrics {
+        let segment = |name: &String| SegmentHandles {
+            members: gauge!(MEMBERS, "segment" => name.clone()),
+            changes: CHANGE_WORDS.map(|word| counter!(SEGMENT_CHANGES, "segment" => name.clone(), "change" => word)),
+        };
+        let change = |cause: &Cause| CHANGE_WORDS.map(|word| counter!(CHANGES, "change" => word, "cause" => cause.word()));
+        Metrics(Arc::new(Handles {
+            inputs: inputs.iter().map(|topic| counter!(RECORDS, "input" => topic.clone())).collect(),
+            segments: segments.iter().map(segment).collect(),
+            segment_by_name: segments.iter().enumerate().map(|(i, name)| (name.clone(), i)).collect(),
+            events: counter!(EVENTS),
+            duplicates: counter!(DUPLICATES),
+            conflicts: counter!(CONFLICTS),
+            ids_evicted: counter!(IDS_EVICTED),
+            unknown_events: counter!(UNKNOWN_EVENTS),
+            cart_late: counter!(CART_LATE),
+            cart_overflow: counter!(CART_OVERFLOW),
+            sums_saturated: counter!(SUMS_SATURATED),
+            timers_fired: counter!(TIMERS, "outcome" => "changed"),
+            timers_idle: counter!(TIMERS, "outcome" => "idle"),
+            unknown_values: ["wrong_type", "trait", "purpose", "list"].map(|kind| counter!(UNKNOWN_VALUES, "kind" => kind)),
+            dead_letters: DeadLetterReason::ALL.iter().map(|r| counter!(DEAD_LETTERS, "reason" => r.word())).collect(),
+            changes: Cause::ALL.iter().map(change).collect(),
+            latency_record: histogram!(CHANGE_LATENCY, "origin" => "record"),
+            latency_timer: histogram!(CHANGE_LATENCY, "origin" => "timer"),
+            transaction: histogram!(TRANSACTION),
+            transactions: ["committed", "aborted", "uncertain"].map(|o| counter!(TRANSACTIONS, "outcome" => o)),
+            batch: histogram!(BATCH),
+            apply: histogram!(APPLY),
+            shards_restoring: gauge!(SHARDS, "state" => "restoring"),
+            shards_running: gauge!(SHARDS, "state" => "running"),
+            restore: histogram!(RESTORE),
+            restored: counter!(RESTORED),
+        }))
+    }
+
+    /// The counter of records of the input at this place of the configuration.
+    pub fn input(&self, index: usize) -> &Counter {
+        &self.0.inputs[index]
+    }
+
+    /// What the engine counted in one `apply`.
+    pub fn counted(&self, counts: &Counts) {
+        let h = &*self.0;
+        for (handle, n) in [
+            (&h.events, counts.events),
+            (&h.duplicates, counts.duplicates),
+            (&h.conflicts, counts.conflicts),
+            (&h.ids_evicted, counts.ids_evicted),
+            (&h.unknown_events, counts.ignored_events),
+            (&h.cart_late, counts.cart_late),
+            (&h.cart_overflow, counts.cart_overflow),
+            (&h.sums_saturated, counts.sums_saturated),
+            (&h.timers_fired, counts.timers_fired),
+            (&h.timers_idle, counts.timers_idle),
+        ] {
+            if n > 0 {
+                handle.increment(n);
+            }
+        }
+    }
+
+    /// What the decoders took as unknown.
+    pub fn decoded(&self, counts: &DecodeCounts) {
+        let all = [counts.wrong_types, counts.unknown_traits, counts.unknown_purposes, counts.unknown_lists];
+        for (handle, n) in self.0.unknown_values.iter().zip(all) {
+            if n > 0 {
+                handle.increment(n);
+            }
+        }
+    }
+
+    /// Outputs that were committed at `committed`: changes by cause and segment, latencies, dead letters, the engine's counts.
+    ///
+    /// **Cost:** a few atomics and one look-up of a name per change; nothing per event.
+    pub fn published(&self, outputs: &Outputs, committed: Timestamp) {
+        for published in &outputs.changes {
+            let change = &published.change;
+            let kind = change_index(&change.kind);
+            self.0.changes[change.cause as usize][kind].increment(1);
+            if let Some(segment) = self.0.segment_by_name.get(&*change.segment) {
+                self.0.segments[*segment].changes[kind].increment(1);
+            }
+            self.latency(change.cause, committed - change.decided_at);
+        }
+        for letter in &outputs.dead_letters {
+            self.dead_letter(letter.reason);
+        }
+        self.counted(&outputs.counts);
+    }
+
+    pub fn dead_letter(&self, reason: DeadLetterReason) {
+        self.0.dead_letters[reason as usize].increment(1);
+    }
+
+    /// From the decision to the commit; expiry and the end of a consent are decided by the clock as timers are.
+    pub fn latency(&self, cause: Cause, latency: Millis) {
+        let seconds = latency.0.max(0) as f64 / 1_000.0;
+        match cause {
+            Cause::Timer | Cause::Expired => self.0.latency_timer.record(seconds),
+            _ => self.0.latency_record.record(seconds),
+        }
+    }
+
+    pub fn transaction(&self, outcome: TransactionOutcome, length: Duration) {
+        self.0.transactions[outcome as usize].increment(1);
+        self.0.transaction.record(length);
+    }
+
+    pub fn batch(&self, records: usize, apply: Duration) {
+        self.0.batch.record(records as f64);
+        self.0.apply.record(apply);
+    }
+
+    /// A shard was restored.
+    pub fn restored(&self, records: u64, length: Duration) {
+        self.0.restored.increment(records);
+        self.0.restore.record(length);
+    }
+
+    /// The gauges of one shard; dropping them takes the shard's share out of all sums.
+    pub fn shard(&self, shard: ShardId) -> ShardMetrics {
+        let label = || shard.to_string();
+        self.0.shards_restoring.increment(1.0);
+        ShardMetrics {
+            customers: gauge!(CUSTOMERS, "shard" => label()),
+            armed: gauge!(TIMERS_ARMED, "shard" => label()),
+            state: gauge!(STATE, "shard" => label()),
+            lag: gauge!(LAG, "shard" => label()),
+            clock_delay: gauge!(CLOCK_DELAY, "shard" => label()),
+            unproved: gauge!(CLOCK_UNPROVED, "shard" => label()),
+            members: vec![0; self.0.segments.len()],
+            running: false,
+            metrics: self.clone(),
+        }
+    }
+}
+
+/// Gauges of one shard of this instance. Starts as restoring.
+pub struct ShardMetrics {
+    metrics: Metrics,
+    customers: Gauge,
+    armed: Gauge,
+    state: Gauge,
+    lag: Gauge,
+    clock_delay: Gauge,
+    unproved: Gauge,
+    /// This shard's share in the gauges of members, by definition.
+    members: Vec<u64>,
+    running: bool,
+}
+
+impl ShardMetrics {
+    /// The shard is restored and takes part.
+    pub fn running(&mut self) {
+        if !self.running {
+            self.running = true;
+            self.metrics.0.shards_restoring.decrement(1.0);
+            self.metrics.0.shards_running.increment(1.0);
+        }
+    }
+
+    pub fn customers(&mut self, n: usize) {
+        self.customers.set(n as f64);
+    }
+
+    pub fn armed(&mut self, n: usize) {
+        self.armed.set(n as f64);
+    }
+
+    pub fn state_bytes(&mut self, n: usize) {
+        self.state.set(n as f64);
+    }
+
+    pub fn lag(&mut self, records: u64) {
+        self.lag.set(records as f64);
+    }
+
+    pub fn clock_delay(&mut self, delay: Millis) {
+        self.clock_delay.set(delay.0.max(0) as f64 / 1_000.0);
+    }
+
+    /// For how long a due timer has waited for the proof that the log is read to its end; zero where none waits.
+    pub fn unproved(&mut self, wait: Duration) {
+        self.unproved.set(wait.as_secs_f64());
+    }
+
+    /// Members of this shard by definition, as [`crate::engine`] counts them.
+    pub fn members(&mut self, now: &[u64]) {
+        for ((before, now), segment) in self.members.iter_mut().zip(now).zip(&self.metrics.0.segments) {
+            match now.cmp(before) {
+                std::cmp::Ordering::Greater => segment.members.increment((now - *before) as f64),
+                std::cmp::Ordering::Less => segment.members.decrement((*before - now) as f64),
+                std::cmp::Ordering::Equal => {}
+            }
+            *before = *now;
+        }
+    }
+}
+
+impl Drop for ShardMetrics {
+    fn drop(&mut self) {
+        let none = vec![0; self.members.len()];
+        self.members(&none);
+        for gauge in [&self.customers, &self.armed, &self.state, &self.lag, &self.clock_delay, &self.unproved] {
+            gauge.set(0.0);
+        }
+        let state = if self.running { &self.metrics.0.shards_running } else { &self.metrics.0.shards_restoring };
+        state.decrement(1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_rule_and_histograms_have_buckets() {
+        for (name, _, text) in NAMES {
+            assert!(name.starts_with("segmentd_") && !text.is_empty(), "{name}");
+            let histogram = BUCKETS.iter().any(|(n, _)| n == name);
+            assert!(!(histogram && name.ends_with("_total")), "{name}");
+        }
+        for (name, buckets) in BUCKETS {
+            assert!(NAMES.iter().any(|(n, _, _)| n == name) && buckets.is_sorted(), "{name}");
+        }
+    }
+}
