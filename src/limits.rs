@@ -10,6 +10,9 @@ pub const JSON_DEPTH_MAX: usize = 64;
 /// Longest customer id in bytes.
 pub const CUSTOMER_BYTES_MAX: usize = 1_024;
 
+/// Longest id of an event in bytes; it is published with the change that the event causes.
+pub const EVENT_ID_BYTES_MAX: usize = 1_024;
+
 /// Largest `.seg` text in bytes. A definition takes a few hundred; ten thousand of them in one file still fit.
 pub const SOURCE_BYTES_MAX: usize = 8 << 20;
 

@@ -1,5 +1,7 @@
 //! The wire: generated code is fresh, stored bytes of every released message still decode, decoders agree with a slow reference.
 
 mod wire {
+    mod decode;
     mod generated;
+    mod schema;
 }

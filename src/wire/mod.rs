@@ -6,9 +6,13 @@
 //!
 //! No I/O here, and no clock: equal bytes with equal options give equal records.
 
+mod draft;
 pub mod journal;
+pub mod json;
 pub mod partitioner;
 pub mod proto;
+mod scalar;
+mod shape;
 
 use crate::ids::{Position, ShardId};
 use crate::time::Timestamp;
