@@ -44,7 +44,7 @@ impl Admin {
     /// As [`Admin::connect`], with a wait of one's own.
     pub fn connect_within(settings: &Settings, wait: Duration) -> Result<Admin, Error> {
         settings.validate()?;
-        let client = AdminClient::from_config_and_context(&settings.config(Role::Questions), Context).map_err(Error::Configuration)?;
+        let client = AdminClient::from_config_and_context(&settings.config(Role::Questions), Context).map_err(Error::configuration)?;
         let admin = Admin { client, brokers: settings.brokers.clone(), mock: settings.mock };
         let started = Instant::now();
         if admin.client.inner().fetch_cluster_id(wait).is_none() {
@@ -310,7 +310,7 @@ impl Admin {
                 RDKafkaErrorCode::NonEmptyGroup => {
                     return Err(Error::code(format!("{}: an instance of segmentd is running", action()), code));
                 }
-                code if passing && started.elapsed() < ANSWER_WAIT => std::thread::sleep(Duration::from_millis(100)),
+                _ if passing && started.elapsed() < ANSWER_WAIT => std::thread::sleep(Duration::from_millis(100)),
                 code => return Err(Error::code(action(), code)),
             }
         }

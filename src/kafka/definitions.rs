@@ -38,7 +38,7 @@ pub fn read(settings: &Settings, admin: &Admin, topic: &str) -> Result<Vec<Store
     }
     let failed = |e| Error::operation(format!("reading {topic}"), e);
     let consumer: BaseConsumer<Context> =
-        BaseConsumer::from_config_and_context(&settings.config(Role::Reader), Context).map_err(Error::Configuration)?;
+        BaseConsumer::from_config_and_context(&settings.config(Role::Reader), Context).map_err(Error::configuration)?;
     let mut assignment = TopicPartitionList::new();
     assignment.add_partition_offset(topic, 0, Offset::Offset(low)).map_err(failed)?;
     consumer.assign(&assignment).map_err(failed)?;
@@ -79,7 +79,7 @@ pub fn publish(settings: &Settings, topic: &str, hash: SetHash, value: &[u8]) ->
     // Outside any transaction: a definitions record is complete in itself.
     config.remove("transaction.timeout.ms");
     let producer: BaseProducer<Delivery> =
-        BaseProducer::from_config_and_context(&config, Delivery::default()).map_err(Error::Configuration)?;
+        BaseProducer::from_config_and_context(&config, Delivery::default()).map_err(Error::configuration)?;
     let key = hash.to_string();
     let action = || format!("publishing definitions to {topic}");
     producer.send(BaseRecord::to(topic).partition(0).key(&key).payload(value)).map_err(|(e, _)| Error::operation(action(), e))?;

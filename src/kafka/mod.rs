@@ -39,7 +39,7 @@ pub enum Error {
     Refused { property: String, reason: &'static str },
     /// The client library does not take its configuration. Configuration.
     #[error("the Kafka client refuses its configuration: {0}")]
-    Configuration(KafkaError),
+    Configuration(String),
     /// Topics are absent or unfit; the text names each and the command that mends it. Environment.
     #[error("{0}")]
     Topics(topics::Problems),
@@ -55,6 +55,22 @@ pub enum Error {
 }
 
 impl Error {
+    /// The library's complaint about a property, without the value, which may be a secret.
+    fn configuration(error: KafkaError) -> Error {
+        Error::Configuration(match error {
+            KafkaError::ClientConfig(result, _, property, _) => {
+                let what = match result {
+                    rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN => "there is no such property",
+                    _ => "its value is not valid",
+                };
+                format!("kafka.client.{property:?}: {what}")
+            }
+            // Texts about a combination of properties; their values are not in them.
+            KafkaError::ClientCreation(words) => words,
+            other => other.to_string(),
+        })
+    }
+
     fn operation(action: impl Into<String>, source: KafkaError) -> Error {
         Error::Operation { action: action.into(), source }
     }

@@ -166,13 +166,13 @@ impl Native {
     /// A consumer of the role's configuration that rings `bell`.
     pub(super) fn new(settings: &Settings, role: Role, bell: &Arc<Bell>) -> Result<Native, Error> {
         let config = settings.config(role);
-        let native = config.create_native_config().map_err(Error::Configuration)?;
+        let native = config.create_native_config().map_err(Error::configuration)?;
         // SAFETY: the configuration is alive and not yet given to a client; the callback is a function of this program.
         unsafe {
             sys::rd_kafka_conf_set_log_cb(native.ptr(), Some(log));
             sys::rd_kafka_conf_set_events(native.ptr(), sys::RD_KAFKA_EVENT_REBALANCE | sys::RD_KAFKA_EVENT_ERROR);
         }
-        let client = Client::new(&config, native, RDKafkaType::RD_KAFKA_CONSUMER, Context).map_err(Error::Configuration)?;
+        let client = Client::new(&config, native, RDKafkaType::RD_KAFKA_CONSUMER, Context).map_err(Error::configuration)?;
         // SAFETY: the client is alive; its main queue is led to the consumer's, so that one queue tells everything.
         let queue = unsafe {
             sys::rd_kafka_poll_set_consumer(client.native_ptr());

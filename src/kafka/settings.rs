@@ -14,9 +14,11 @@ use rdkafka::producer::ProducerContext;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::Error;
+use crate::config;
 
-/// How to reach Kafka and as whom; the `[kafka]` table of the configuration.
-#[derive(Clone, Debug)]
+/// How to reach Kafka and as whom; the `[kafka]` table of the configuration. Prints without the values of client properties, among which are
+/// secrets.
+#[derive(Clone)]
 pub struct Settings {
     /// `host:port`, separated by commas.
     pub brokers: String,
@@ -29,6 +31,31 @@ pub struct Settings {
     /// The broker is the client library's mock cluster (`segmentd demo`): fetches do not wake on new data there, and several questions go
     /// unanswered.
     pub mock: bool,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let properties: Vec<&str> = self.client.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Settings")
+            .field("brokers", &self.brokers)
+            .field("group", &self.group)
+            .field("instance", &self.instance)
+            .field("client", &properties)
+            .field("mock", &self.mock)
+            .finish()
+    }
+}
+
+impl From<&config::Kafka> for Settings {
+    fn from(kafka: &config::Kafka) -> Settings {
+        Settings {
+            brokers: kafka.brokers.clone(),
+            group: kafka.group.clone(),
+            instance: kafka.instance.clone(),
+            client: kafka.client.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect(),
+            mock: false,
+        }
+    }
 }
 
 /// Time within which an instance that is gone or stands still loses its shards, unless the user sets `session.timeout.ms`.
@@ -141,7 +168,7 @@ impl Settings {
         }
         for role in [Role::Member, Role::Reader, Role::Producer, Role::Questions] {
             // Asking the library costs nothing and finds misspelt names and values before anything starts.
-            self.config(role).create_native_config().map_err(Error::Configuration)?;
+            self.config(role).create_native_config().map_err(Error::configuration)?;
         }
         Ok(())
     }
@@ -312,6 +339,15 @@ mod tests {
     fn misspelt_properties_are_found_before_anything_starts() {
         let error = settings(&[("sesion.timeout.ms", "1")]).validate().expect_err("unknown");
         assert!(error.is_configuration() && error.to_string().contains("sesion.timeout.ms"), "{error}");
+    }
+
+    #[test]
+    fn secrets_are_in_no_message() {
+        let secret =
+            settings(&[("ssl.key.pem", "hunter2"), ("sasl.password", "hunter2"), ("sasl.mechanism", "hunter2"), ("debug", "hunter2")]);
+        assert!(!format!("{secret:?}").contains("hunter2"));
+        let error = secret.validate().expect_err("no such debug context");
+        assert!(!error.to_string().contains("hunter2") && !format!("{error:?}").contains("hunter2"), "{error:?}");
     }
 
     #[test]

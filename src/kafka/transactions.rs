@@ -167,7 +167,7 @@ impl Maker {
         let mut config = self.settings.config(Role::Producer);
         config.set("transactional.id", &self.id);
         let producer: BaseProducer<Deliveries> =
-            BaseProducer::from_config_and_context(&config, Deliveries::default()).map_err(Error::Configuration)?;
+            BaseProducer::from_config_and_context(&config, Deliveries::default()).map_err(Error::configuration)?;
         loop {
             let left = wait.saturating_sub(started.elapsed());
             match producer.init_transactions(left.min(INIT_WAIT)) {

@@ -43,7 +43,7 @@ impl Watermarks {
     /// Starts the thread with a client of its own. `clock`: the wall clock.
     pub(super) fn start(settings: &Settings, bell: &Arc<Bell>, clock: Arc<dyn Clock>) -> Result<Watermarks, Error> {
         let config: ClientConfig = settings.config(Role::Questions);
-        let client: BaseProducer<Context> = BaseProducer::from_config_and_context(&config, Context).map_err(Error::Configuration)?;
+        let client: BaseProducer<Context> = BaseProducer::from_config_and_context(&config, Context).map_err(Error::configuration)?;
         let (questions, inbox) = channel::<Vec<(Arc<str>, i32)>>();
         let (outbox, answers) = channel();
         let (bell, mock) = (bell.clone(), settings.mock);
