@@ -84,3 +84,6 @@ impl Error {
         matches!(self, Error::Refused { .. } | Error::Configuration(_))
     }
 }
+
+#[cfg(all(test, feature = "broker-tests"))]
+mod broker_tests;
