@@ -13,6 +13,24 @@ pub const CUSTOMER_BYTES_MAX: usize = 1_024;
 /// Longest id of an event in bytes; it is published with the change that the event causes.
 pub const EVENT_ID_BYTES_MAX: usize = 1_024;
 
+/// Most reasons of one published change; further ones are left out. A definition that needs more is not read by people anyway.
+pub const REASONS_MAX: usize = 16;
+
+/// Longest text within a reason, in bytes; longer ones are cut.
+pub const REASON_TEXT_BYTES_MAX: usize = 512;
+
+/// Longest text in `emit`, in bytes; longer ones are cut.
+pub const EMIT_TEXT_BYTES_MAX: usize = 4_096;
+
+/// Most elements of a list in `emit`; further ones are left out. A cart has at most 200 lines.
+pub const EMIT_ITEMS_MAX: usize = 256;
+
+/// Largest `emit` in bytes; a field that makes it larger is null.
+pub const EMIT_BYTES_MAX: usize = 32 << 10;
+
+// A change fits the broker's default limit of 1 MiB many times over.
+const _: () = assert!(REASONS_MAX * 3 * 6 * REASON_TEXT_BYTES_MAX + EMIT_BYTES_MAX + 64 * CUSTOMER_BYTES_MAX < RECORD_BYTES_MAX);
+
 /// Largest `.seg` text in bytes. A definition takes a few hundred; ten thousand of them in one file still fit.
 pub const SOURCE_BYTES_MAX: usize = 8 << 20;
 

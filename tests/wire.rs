@@ -2,6 +2,8 @@
 
 mod wire {
     mod decode;
+    mod encode;
     mod generated;
+    mod samples;
     mod schema;
 }

@@ -7,6 +7,7 @@
 //! No I/O here, and no clock: equal bytes with equal options give equal records.
 
 mod draft;
+pub mod encode;
 pub mod journal;
 pub mod json;
 pub mod partitioner;
@@ -17,6 +18,7 @@ mod shape;
 use crate::ids::{Position, ShardId};
 use crate::time::Timestamp;
 
+pub use encode::ChangeRecord;
 pub use journal::{JournalBatch, JournalInput, JournalRead, JournalRecord};
 pub use partitioner::Partitioner;
 
