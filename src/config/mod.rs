@@ -17,6 +17,7 @@ use crate::engine;
 use crate::time::Millis;
 use crate::wire::{Partitioner, UnknownEvents, WrongType};
 
+pub use crate::telemetry::log::{Log, LogFormat};
 pub use tree::{Error, Problem};
 pub use units::{parse_duration, parse_size};
 
@@ -125,19 +126,6 @@ pub struct Metrics {
     pub listen: Option<std::net::SocketAddr>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
-    pub format: LogFormat,
-    /// Directives of tracing's `EnvFilter`: `info`, `segmentd=debug,warn`.
-    pub filter: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    Human,
-    Json,
-}
-
 /// A text that never prints: passwords, keys, tokens, and whatever may hold one.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
@@ -214,12 +202,6 @@ impl Default for Engine {
             on_mismatch: OnMismatch::Reconcile,
             settings: engine::Settings::default(),
         }
-    }
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Log { format: LogFormat::Human, filter: "info".into() }
     }
 }
 

@@ -121,7 +121,7 @@ impl Readings {
         self.samples.iter().filter(|(n, _, _)| n == name).map(|(_, _, v)| *v).reduce(f64::max)
     }
 
-    /// Values by one label, summed over the others, in the order of the text.
+    /// Values by one label, summed over the others, sorted by it.
     pub fn by_label(&self, name: &str, label: &str) -> Vec<(String, f64)> {
         let mut out: Vec<(String, f64)> = Vec::new();
         for (_, labels, value) in self.samples.iter().filter(|(n, _, _)| n == name) {
@@ -131,6 +131,7 @@ impl Readings {
                 None => out.push((word.clone(), *value)),
             }
         }
+        out.sort_by(|a, b| a.0.cmp(&b.0));
         out
     }
 }
