@@ -15,6 +15,7 @@
 //! | [`wire`] | bytes to records and outputs to bytes |
 //! | [`segtest`] | tests of definitions with a simulated clock |
 //! | [`pipeline`] | a shard's life around its engine: batch, transaction, journal, restore, ownership |
+//! | [`shop`] | a seeded shop whose records the demo, `generate` and benchmarks use |
 //! | [`kafka`] | the pipeline's client on Kafka |
 //! | [`runtime`] | threads: workers, registry, read view |
 //! | [`serve`], [`telemetry`], [`config`], [`cli`] | HTTP, metrics and logs, configuration, commands |
@@ -42,6 +43,8 @@ pub mod wire;
 pub mod segtest;
 
 pub mod pipeline;
+
+pub mod shop;
 
 pub mod kafka;
 

@@ -16,6 +16,7 @@ const ORDER: &[&str] = &[
     "wire",
     "segtest",
     "pipeline",
+    "shop",
     "telemetry",
     "config",
     "kafka",
