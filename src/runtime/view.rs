@@ -1,0 +1,261 @@
+//! What may be looked at from outside while the workers run: the committed memberships of each customer that has any, and where each
+//! shard stands. The only user of dashmap; workers write after each commit, never per event, and readers never wait for a worker.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use dashmap::DashMap;
+
+use crate::engine::output::Published;
+use crate::ids::{DefinitionIndex, ShardId};
+use crate::lang::Workspace;
+use crate::lang::definition::DefinitionKind;
+use crate::time::{Millis, Timestamp};
+
+/// One present membership, as a look-up answers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Present {
+    pub segment: Arc<str>,
+    /// Of stages: the stage.
+    pub stage: Option<Arc<str>>,
+    pub since: Timestamp,
+}
+
+/// The answer to "which segments is this customer in".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// In the order of the definitions; empty where the customer is in none.
+    Memberships(Vec<Present>),
+    /// The customer's shard is being restored here: ask again, do not take it for "in none".
+    Restoring,
+    /// Another instance owns the customer's shard.
+    Elsewhere,
+}
+
+/// A membership in 16 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Row {
+    definition: u32,
+    /// Place among the stages, the one of `otherwise` last; `u32::MAX` for a segment.
+    stage: u32,
+    since: i64,
+}
+
+struct Entry {
+    shard: ShardId,
+    /// Ascending by definition, never empty.
+    rows: Box<[Row]>,
+}
+
+/// Where a shard stands on this instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShardState {
+    Restoring,
+    Running,
+}
+
+/// The figures of a shard, as of its worker's last report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardStatus {
+    pub state: ShardState,
+    pub worker: usize,
+    pub customers: u64,
+    pub armed: u64,
+    /// Of the committed state.
+    pub clock: Timestamp,
+    /// Since when a due timer waits for the proof that the log is read to its end.
+    pub unproved: Option<Millis>,
+}
+
+struct Definition {
+    name: Arc<str>,
+    stages: Vec<Arc<str>>,
+}
+
+/// Shared by workers, HTTP and console.
+pub struct View {
+    definitions: Vec<Definition>,
+    by_name: HashMap<Arc<str>, DefinitionIndex>,
+    memberships: DashMap<Box<str>, Entry, xxhash_rust::xxh3::Xxh3DefaultBuilder>,
+    shards: DashMap<ShardId, ShardStatus>,
+}
+
+impl View {
+    /// An empty view of a set of definitions.
+    pub fn new(workspace: &Workspace) -> View {
+        let definitions: Vec<Definition> = workspace
+            .definitions
+            .iter()
+            .map(|d| {
+                let stages = match &d.kind {
+                    DefinitionKind::Stages(s) => {
+                        s.stages.iter().map(|(name, _)| name).chain([&s.otherwise]).map(|n| n.as_str().into()).collect()
+                    }
+                    _ => Vec::new(),
+                };
+                Definition { name: d.name.as_str().into(), stages }
+            })
+            .collect();
+        let by_name = definitions.iter().enumerate().map(|(i, d)| (d.name.clone(), DefinitionIndex(i as u32))).collect();
+        View { definitions, by_name, memberships: DashMap::default(), shards: DashMap::default() }
+    }
+
+    /// Takes over what a committed (or replayed) batch of a shard published, in its order.
+    pub fn apply(&self, shard: ShardId, published: &[Published]) {
+        for p in published {
+            let Some(definition) = self.by_name.get(&*p.change.segment) else { continue };
+            let row = p.membership.as_ref().map(|m| {
+                let stage = m.stage.as_ref().and_then(|s| self.definitions[definition.at()].stages.iter().position(|n| **n == **s));
+                Row { definition: definition.0, stage: stage.map_or(u32::MAX, |i| i as u32), since: m.since.0 }
+            });
+            self.set(shard, &p.change.customer, *definition, row);
+        }
+    }
+
+    fn set(&self, shard: ShardId, customer: &str, definition: DefinitionIndex, row: Option<Row>) {
+        if let Some(mut entry) = self.memberships.get_mut(customer) {
+            let mut rows: Vec<Row> = entry.rows.iter().copied().filter(|r| r.definition != definition.0).collect();
+            rows.extend(row);
+            rows.sort_unstable_by_key(|r| r.definition);
+            entry.rows = rows.into();
+            entry.shard = shard;
+            if !entry.rows.is_empty() {
+                return;
+            }
+        } else {
+            if let Some(row) = row {
+                self.memberships.insert(customer.into(), Entry { shard, rows: [row].into() });
+            }
+            return;
+        }
+        // Out of the guard's scope: removing under it would wait for itself.
+        self.memberships.remove_if(customer, |_, entry| entry.rows.is_empty());
+    }
+
+    /// Present memberships of a customer whose shard is `shard`.
+    pub fn lookup(&self, customer: &str, shard: ShardId) -> Answer {
+        match self.shards.get(&shard).map(|s| s.state) {
+            None => Answer::Elsewhere,
+            Some(ShardState::Restoring) => Answer::Restoring,
+            Some(ShardState::Running) => {
+                let entry = self.memberships.get(customer);
+                let present = |row: &Row| {
+                    let definition = self.definitions.get(row.definition as usize)?;
+                    let stage = definition.stages.get(row.stage as usize).cloned();
+                    Some(Present { segment: definition.name.clone(), stage, since: Timestamp(row.since) })
+                };
+                Answer::Memberships(entry.map(|e| e.rows.iter().filter_map(present).collect()).unwrap_or_default())
+            }
+        }
+    }
+
+    /// Sets a shard's figures.
+    pub fn report(&self, shard: ShardId, status: ShardStatus) {
+        self.shards.insert(shard, status);
+    }
+
+    /// A shard is no longer ours: its figures and its customers' memberships go.
+    pub fn forget(&self, shard: ShardId) {
+        self.shards.remove(&shard);
+        self.memberships.retain(|_, entry| entry.shard != shard);
+    }
+
+    /// Every shard of this instance, by number.
+    pub fn shards(&self) -> Vec<(ShardId, ShardStatus)> {
+        let mut shards: Vec<_> = self.shards.iter().map(|s| (*s.key(), *s.value())).collect();
+        shards.sort_unstable_by_key(|(id, _)| *id);
+        shards
+    }
+
+    /// Customers that are in at least one segment here.
+    pub fn customers_in_any(&self) -> usize {
+        self.memberships.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{ChangeId, SemanticHash, SetHash};
+    use crate::lang::definition::{Definition, Meta, Points, Stages};
+    use crate::model::{Cause, Change, ChangeKind, Membership};
+
+    fn workspace() -> Workspace {
+        let definition =
+            |name: &str, kind| Definition { name: name.into(), kind, hash: SemanticHash::default(), meta: Meta::default(), depth: 0 };
+        let stages = Stages { stages: Vec::new(), otherwise: "visitor".into() };
+        Workspace {
+            catalogue: Default::default(),
+            definitions: vec![
+                definition("life_cycle", DefinitionKind::Stages(stages)),
+                definition("keen", DefinitionKind::Points(Points { rules: Vec::new() })),
+            ],
+            hash: SetHash::default(),
+        }
+    }
+
+    fn published(customer: &str, segment: &str, member: bool, stage: Option<&str>) -> Published {
+        let version = SemanticHash::default();
+        let change = Change {
+            change_id: ChangeId::default(),
+            customer: customer.into(),
+            seq: 1,
+            segment: segment.into(),
+            version,
+            kind: if member { ChangeKind::Entered } else { ChangeKind::Exited },
+            since: Timestamp(5),
+            decided_at: Timestamp(5),
+            cause: Cause::Event,
+            cause_event: None,
+            corrects: None,
+            approx: false,
+            valid_until: None,
+            reason: Vec::new(),
+            emit: Vec::new(),
+        };
+        let membership = member.then(|| Membership {
+            customer: customer.into(),
+            segment: segment.into(),
+            stage: stage.map(Into::into),
+            since: Timestamp(5),
+            version,
+            emit: Vec::new(),
+        });
+        Published { change, membership }
+    }
+
+    fn names(answer: Answer) -> Vec<String> {
+        match answer {
+            Answer::Memberships(m) => {
+                m.iter().map(|p| format!("{}{}", p.segment, p.stage.as_deref().map(|s| format!("={s}")).unwrap_or_default())).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_look_up_tells_restoring_and_elsewhere_from_being_in_none() {
+        let view = View::new(&workspace());
+        let (ours, other) = (ShardId(1), ShardId(2));
+        assert_eq!(view.lookup("c", ours), Answer::Elsewhere);
+        let status = ShardStatus { state: ShardState::Restoring, worker: 0, customers: 0, armed: 0, clock: Timestamp(0), unproved: None };
+        view.report(ours, status);
+        assert_eq!(view.lookup("c", ours), Answer::Restoring);
+        view.report(ours, ShardStatus { state: ShardState::Running, ..status });
+        assert_eq!(names(view.lookup("c", ours)), Vec::<String>::new());
+
+        view.apply(ours, &[published("c", "keen", true, None), published("c", "life_cycle", true, Some("visitor"))]);
+        view.apply(other, &[published("d", "keen", true, None)]);
+        assert_eq!(names(view.lookup("c", ours)), ["life_cycle=visitor", "keen"], "in the order of the definitions");
+        view.apply(
+            ours,
+            &[published("c", "life_cycle", false, None), published("e", "keen", true, None), published("e", "keen", false, None)],
+        );
+        assert_eq!(names(view.lookup("c", ours)), ["keen"]);
+        assert_eq!(view.customers_in_any(), 2, "e is in none and takes no room");
+
+        view.forget(ours);
+        assert_eq!(view.lookup("c", ours), Answer::Elsewhere);
+        assert_eq!(view.customers_in_any(), 1, "d's shard is not touched");
+    }
+}
