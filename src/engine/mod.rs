@@ -10,6 +10,7 @@
 pub mod batch;
 pub mod features;
 pub mod output;
+pub mod store;
 pub mod timers;
 
 use std::sync::Arc;
