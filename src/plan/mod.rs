@@ -1,27 +1,102 @@
 //! Checked definitions to an immutable plan shared by all shards: selectors, features, conditions, segments and the indexes between
 //! them (LANGUAGE.md 9, 10).
+//!
+//! An event finds the selectors it matches through its [`selector::Route`], those feed [`feature::Feature`]s, and a feature's edges name the
+//! [`node::Unit`]s (segments and dwells) that one more entry can move. So what an event costs follows what it touches, not how many
+//! definitions there are. The plan is a function of the definitions alone, so that replicas agree.
 
+mod build;
+mod edges;
+pub mod feature;
+pub mod filter;
+pub mod node;
+mod number;
+mod report;
 pub mod schema;
+pub mod selector;
+pub mod text;
+mod walk;
+pub mod window;
 
 use std::sync::Arc;
 
-use crate::lang::Workspace;
+use build::Builder;
+use feature::{Edge, Feature, FeatureKind};
+use filter::{Operand, Scope};
+use node::{NodeInfo, TermNode, Unit, UnitId, UnitKind};
 use schema::Schema;
+use selector::{CartRoute, Fed, Feed, Route, RouteSelector};
+use walk::{LINE_NAMES, Used};
+
+use crate::ids::{EventIndex, PropertyIndex};
+use crate::lang::Workspace;
+use crate::lang::definition::EventRef;
+use crate::model::{Property, Type};
+
+pub use report::SegmentReport;
 
 /// A set of definitions, ready to be run by any number of engines.
 #[derive(Debug)]
 pub struct Plan {
     workspace: Arc<Workspace>,
     schema: Arc<Schema>,
+    /// Text of each selector, as its author wrote it.
+    pub selectors: Vec<String>,
+    /// By event type; `trait_changed` comes last.
+    pub routes: Vec<Route>,
+    pub features: Vec<Feature>,
+    pub nodes: Vec<NodeInfo>,
+    pub terms: Vec<TermNode>,
+    /// Each after what it refers to; segments in the order of the definitions.
+    pub units: Vec<Unit>,
+    /// By definition.
+    pub unit_of: Vec<Option<UnitId>>,
+    /// By trait.
+    pub trait_edges: Vec<Vec<Edge>>,
+    pub cart_edges: Vec<Edge>,
+    pub cart: CartPlan,
+}
+
+/// What a cart line keeps beside product, variant, quantity and price.
+#[derive(Clone, Debug, Default)]
+pub struct CartPlan {
+    /// Names and types that filters of `cart.items has [..]` read.
+    pub fields: Vec<(String, Type)>,
+}
+
+impl CartPlan {
+    /// Slots of a line as its filters see it: `fields` in their order.
+    pub fn scope(&self) -> Scope {
+        Scope { names: self.fields.iter().enumerate().map(|(i, (name, ty))| (name.clone(), Some(i as u16), ty.clone())).collect() }
+    }
 }
 
 impl Plan {
     /// Compiles a checked workspace. It cannot fail: whatever is not evaluated was refused by the checker (E16).
     ///
-    /// **Cost:** linear in the definitions; once per set, never on the per-event path.
+    /// **Cost:** about linear in the definitions; once per set, never on the per-event path.
     pub fn compile(workspace: Arc<Workspace>) -> Plan {
-        let schema = Arc::new(Schema::new(workspace.catalogue.clone(), |_, _| true));
-        Plan { workspace, schema }
+        let used = Used::of(&workspace);
+        let schema = Schema::new(workspace.catalogue.clone(), |event, property| used.properties.binary_search(&(event, property)).is_ok());
+        let cart = CartPlan { fields: used.cart_fields.iter().map(|name| (name.clone(), line_type(&workspace, name))).collect() };
+        let mut builder = Builder::new(&workspace, cart);
+        let reverse = builder.build();
+        let routes = routes(&builder, &schema);
+        let Builder { selectors, features, nodes, terms, units, unit_of, cart, .. } = builder;
+        Plan {
+            schema: Arc::new(schema),
+            selectors: selectors.into_iter().map(|s| s.selector.text).collect(),
+            routes,
+            features,
+            nodes,
+            terms,
+            units,
+            unit_of,
+            trait_edges: reverse.traits,
+            cart_edges: reverse.cart,
+            cart,
+            workspace,
+        }
     }
 
     /// What decoders need to know.
@@ -33,16 +108,119 @@ impl Plan {
         &self.workspace
     }
 
-    /// The plan in words, per definition: when it enters and leaves, whether time alone can change it, its state and what it shares.
+    /// The plan in words, per segment: when it enters and leaves, whether time alone can change it, its state and what it shares.
     pub fn report(&self) -> Vec<SegmentReport> {
-        Vec::new()
+        report::report(self)
+    }
+
+    /// The unit of a dwell or segment as people know it.
+    pub fn unit_name(&self, unit: UnitId) -> String {
+        match &self.units[unit as usize].kind {
+            UnitKind::Dwell { operand } => format!("dwell on `{}`", self.nodes[*operand as usize].text),
+            UnitKind::Segment(s) => self.workspace.definitions[s.definition.at()].name.clone(),
+        }
     }
 }
 
-/// One definition as `check --plan` shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SegmentReport {
-    pub segment: String,
-    /// Lines of (heading, text): enters, leaves, time, state, history.
-    pub lines: Vec<(String, String)>,
+/// The type of a line's property: of the first cart event that has it.
+fn line_type(workspace: &Workspace, name: &str) -> Type {
+    let catalogue = &workspace.catalogue;
+    let found = catalogue.cart.iter().find_map(|rule| {
+        let properties = line_properties(&catalogue.events[rule.event.at()].properties, rule.lines)?;
+        properties.iter().find(|p| p.name == name).map(|p| p.ty.clone())
+    });
+    found.unwrap_or(if name == "quantity" { Type::Int } else { Type::Text })
+}
+
+/// Properties of one line: of the list's records, or the event's own.
+fn line_properties(properties: &[Property], lines: Option<PropertyIndex>) -> Option<&[Property]> {
+    match lines {
+        None => Some(properties),
+        Some(lines) => match &properties[lines.at()].ty {
+            Type::List(element) => match &**element {
+                Type::Record(inner) => Some(inner),
+                _ => None,
+            },
+            _ => None,
+        },
+    }
+}
+
+fn event_scope(schema: &Schema, event: EventIndex) -> Scope {
+    let (slots, ty) = (&schema.events[event.at()].slot_of, &schema.catalogue.events[event.at()].properties);
+    Scope { names: ty.iter().zip(slots).map(|(p, slot)| (p.name.clone(), *slot, p.ty.clone())).collect() }
+}
+
+/// `trait_changed` with its properties; `from` and `to` have the trait's own type.
+fn trait_changed_scope() -> Scope {
+    Scope { names: ["name", "from", "to"].iter().enumerate().map(|(i, n)| ((*n).to_string(), Some(i as u16), Type::Text)).collect() }
+}
+
+fn routes(builder: &Builder, schema: &Schema) -> Vec<Route> {
+    let n = schema.catalogue.events.len();
+    let scopes: Vec<Scope> = (0..n).map(|e| event_scope(schema, EventIndex(e as u16))).chain([trait_changed_scope()]).collect();
+    let mut routes = vec![Route::default(); n + 1];
+    for (id, build) in builder.selectors.iter().enumerate() {
+        for member in &build.selector.members {
+            for event in &member.events {
+                let e = match event {
+                    EventRef::Catalogue(event) => event.at(),
+                    EventRef::TraitChanged => n,
+                };
+                let route = &mut routes[e];
+                let at = match route.selectors.last() {
+                    Some(last) if last.selector == id as u32 => {
+                        route.selectors.last_mut().expect("just seen").repeated = true;
+                        route.selectors.len() - 1
+                    }
+                    _ => {
+                        let feeds = build.feeds.iter().map(|(feature, points)| Feed {
+                            feature: *feature,
+                            what: fed(&builder.features[*feature as usize], *points, &scopes[e]),
+                        });
+                        route.selectors.push(RouteSelector { selector: id as u32, repeated: false, feeds: feeds.collect() });
+                        route.selectors.len() - 1
+                    }
+                };
+                let filter = member.filter.as_ref().map(|f| filter::compile(f, &scopes[e]));
+                route.add(at as u32, filter);
+            }
+        }
+    }
+    for rule in &schema.catalogue.cart {
+        routes[rule.event.at()].cart = Some(cart_route(builder, schema, rule));
+    }
+    routes
+}
+
+fn fed(feature: &Feature, points: Option<Option<i64>>, scope: &Scope) -> Fed {
+    let operand = || feature.property.as_ref().map_or(Operand::Absent, |path| scope.resolve(path).0);
+    match (&feature.kind, points) {
+        (_, Some(points)) => Fed::Points(points),
+        (FeatureKind::Counter { sum: true } | FeatureKind::Extremes { .. }, _) => Fed::Number(operand()),
+        (FeatureKind::Log { values: feature::Values::Numbers, .. }, _) => Fed::Number(operand()),
+        (FeatureKind::Log { values: feature::Values::Hashes, .. } | FeatureKind::Distinct { .. }, _) => Fed::Hash(operand()),
+        (FeatureKind::FirstLast { properties, .. }, _) => Fed::Values(properties.iter().map(|path| scope.resolve(path).0).collect()),
+        _ => Fed::Instant,
+    }
+}
+
+fn cart_route(builder: &Builder, schema: &Schema, rule: &crate::model::CartRule) -> CartRoute {
+    let event = &schema.catalogue.events[rule.event.at()];
+    let slots = &schema.events[rule.event.at()].slot_of;
+    let properties = line_properties(&event.properties, rule.lines).unwrap_or(&[]);
+    let place = |name: &str| {
+        let i = properties.iter().position(|p| p.name == name)?;
+        if rule.lines.is_some() { Some(i as u16) } else { slots[i] }
+    };
+    let [product, sku, variant, quantity, price] = LINE_NAMES.map(place);
+    CartRoute {
+        action: rule.action,
+        lines: rule.lines.and_then(|p| slots[p.at()]),
+        product: product.or(sku),
+        variant,
+        quantity,
+        price,
+        fields: builder.cart.fields.iter().map(|(name, _)| place(name)).collect(),
+    }
 }

@@ -1,0 +1,587 @@
+//! Builds a plan: interns selectors, features, terms and conditions, then lays the indexes between them.
+
+use std::collections::HashMap;
+
+use super::feature::{Edge, Feature, FeatureId, FeatureKind, Keep, NumberUnit, Quantity, SelectorId, Values};
+use super::filter::{self, Scope};
+use super::node::{Node, NodeId, NodeInfo, SegmentUnit, TermId, TermNode, Unit, UnitId, UnitKind};
+use super::number::literal_ratio;
+use super::window::{AgeWindow, Ratio};
+use super::{CartPlan, text};
+use crate::ids::DefinitionIndex;
+use crate::lang::definition::{
+    Aggregate, CartPath, DefinitionKind, EventRef, Expr, Path, Rel, Segment, Selector, Term, TimeWindow, Which, Window, Workspace,
+};
+use crate::model::{Catalogue, Currency, Decimal, MoneyCurrency, Type, Value};
+use crate::time::Millis;
+
+/// Largest constant a ring is built for (LANGUAGE.md S9: counts against a constant up to 64 are exact).
+pub const RING_CONSTANT_MAX: i64 = 64;
+
+/// A selector as it was checked, with what it feeds.
+#[derive(Debug)]
+pub(super) struct SelectorBuild {
+    pub selector: Selector,
+    /// Features it feeds; points in millionths (`None`: reset) where the feature is a score.
+    pub feeds: Vec<(FeatureId, Option<Option<i64>>)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Builder<'w> {
+    pub workspace: &'w Workspace,
+    pub selectors: Vec<SelectorBuild>,
+    selector_ids: HashMap<String, SelectorId>,
+    pub features: Vec<Feature>,
+    feature_ids: HashMap<String, FeatureId>,
+    pub nodes: Vec<NodeInfo>,
+    node_ids: HashMap<String, NodeId>,
+    pub terms: Vec<TermNode>,
+    term_ids: HashMap<String, TermId>,
+    pub units: Vec<Unit>,
+    dwell_ids: HashMap<NodeId, UnitId>,
+    pub unit_of: Vec<Option<UnitId>>,
+    pub cart: CartPlan,
+}
+
+/// The checker lets through only what this version evaluates (E16).
+fn refused(what: &str) -> ! {
+    panic!("{what} is refused by the checker")
+}
+
+impl<'w> Builder<'w> {
+    pub fn new(workspace: &'w Workspace, cart: CartPlan) -> Builder<'w> {
+        Builder {
+            workspace,
+            selectors: Vec::new(),
+            selector_ids: HashMap::new(),
+            features: Vec::new(),
+            feature_ids: HashMap::new(),
+            nodes: Vec::new(),
+            node_ids: HashMap::new(),
+            terms: Vec::new(),
+            term_ids: HashMap::new(),
+            units: Vec::new(),
+            dwell_ids: HashMap::new(),
+            unit_of: vec![None; workspace.definitions.len()],
+            cart,
+        }
+    }
+
+    /// Definitions stand in an order in which each comes after what it refers to.
+    pub(super) fn build(&mut self) -> super::edges::Reverse {
+        for (i, definition) in self.workspace.definitions.iter().enumerate() {
+            let index = DefinitionIndex(i as u32);
+            match &definition.kind {
+                DefinitionKind::Segment(segment) => self.segment(index, segment),
+                DefinitionKind::Score(_) => {
+                    self.score(index);
+                }
+                DefinitionKind::Points(_) => refused("`points`"),
+                DefinitionKind::Stages(_) => refused("`stages`"),
+            }
+        }
+        self.edges()
+    }
+
+    fn segment(&mut self, definition: DefinitionIndex, segment: &Segment) {
+        let delays = [segment.enter_after, segment.exit_after, segment.stay, segment.cooldown, segment.expire, segment.settle];
+        if delays.iter().any(Option::is_some) || !segment.require_consent.is_empty() {
+            refused("a rule about delays or consent");
+        }
+        let when = self.expr(&segment.when);
+        let exit = segment.exit_when.as_ref().map(|e| self.expr(e));
+        let enter = match exit {
+            None => when,
+            Some(exit) => {
+                let not_exit = self.node(Node::Not(exit), String::new(), String::new());
+                self.node(Node::And([when, not_exit].into()), String::new(), String::new())
+            }
+        };
+        let emit = segment.emit.iter().map(|field| (field.name.as_str().into(), self.term(&field.term))).collect();
+        let unit = self.units.len() as UnitId;
+        self.units.push(Unit { kind: UnitKind::Segment(SegmentUnit { definition, when, exit, enter, emit }), dependents: Vec::new() });
+        self.unit_of[definition.at()] = Some(unit);
+    }
+
+    fn node(&mut self, node: Node, text: String, threshold: String) -> NodeId {
+        let key = format!("{node:?}");
+        if let Some(id) = self.node_ids.get(&key) {
+            return *id;
+        }
+        let open = match &node {
+            Node::And(all) | Node::Or(all) => all.iter().any(|n| self.nodes[*n as usize].open),
+            Node::Not(of) => self.nodes[*of as usize].open,
+            Node::Held { operand, .. } => self.nodes[*operand as usize].open,
+            _ => terms_of(&node).iter().any(|t| self.term_open(*t)),
+        };
+        let id = self.nodes.len() as NodeId;
+        self.nodes.push(NodeInfo { node, text: text.into(), threshold: threshold.into(), open });
+        self.node_ids.insert(key, id);
+        id
+    }
+
+    fn term_open(&self, term: TermId) -> bool {
+        match &self.terms[term as usize] {
+            TermNode::FirstSeen => true,
+            TermNode::Arithmetic { left, right, .. } => self.term_open(*left) || self.term_open(*right),
+            TermNode::Age(of) => self.term_open(*of),
+            _ => false,
+        }
+    }
+
+    fn leaf(&mut self, expr: &Expr, node: Node) -> NodeId {
+        let (text, threshold) = (text::condition(self.workspace, expr), text::threshold(self.workspace, expr));
+        self.node(node, text, threshold)
+    }
+
+    fn expr(&mut self, expr: &Expr) -> NodeId {
+        let node = match expr {
+            Expr::And(all) => {
+                let all = all.iter().map(|e| self.expr(e)).collect();
+                return self.node(Node::And(all), String::new(), String::new());
+            }
+            Expr::Or(all) => {
+                let all = all.iter().map(|e| self.expr(e)).collect();
+                return self.node(Node::Or(all), String::new(), String::new());
+            }
+            Expr::Not(of) => {
+                let of = self.expr(of);
+                return self.node(Node::Not(of), text::condition(self.workspace, expr), String::new());
+            }
+            Expr::Everyone => Node::Constant(true),
+            Expr::Compare { left, rel, right, ignore_case } => self.compare(left, *rel, right, *ignore_case),
+            Expr::Between { of, low, high } => {
+                let (of, low, high) = (self.term(of), self.term(low), self.term(high));
+                Node::Between { of, low, high }
+            }
+            Expr::Member { of, values, ignore_case } => {
+                Node::Member { of: self.term(of), values: values.clone().into(), ignore_case: *ignore_case }
+            }
+            Expr::HalfOpen { of, from, to } => Node::HalfOpen { of: self.term(of), from: from.clone(), to: to.clone() },
+            Expr::HeldFor { of, at_least } => {
+                let operand = self.expr(of);
+                let unit = match self.dwell_ids.get(&operand) {
+                    Some(unit) => *unit,
+                    None => {
+                        let unit = self.units.len() as UnitId;
+                        self.units.push(Unit { kind: UnitKind::Dwell { operand }, dependents: Vec::new() });
+                        self.dwell_ids.insert(operand, unit);
+                        unit
+                    }
+                };
+                Node::Held { unit, operand, at_least: *at_least }
+            }
+            Expr::EventIn { which, of, window } => self.event_in(*which, of, window),
+            Expr::InSegment(definition) => {
+                let unit = self.unit_of[definition.at()].unwrap_or_else(|| refused("a segment that stands after its user"));
+                Node::InSegment { unit, definition: *definition }
+            }
+            Expr::TimeIn { of, window } => {
+                let of = self.term(of);
+                match window {
+                    TimeWindow::Past(window) => Node::Aged { of, window: age_window(window) },
+                    TimeWindow::Next(within) => Node::Next { of, within: *within },
+                    TimeWindow::NextFull { .. } => refused("a calendar window"),
+                }
+            }
+            Expr::Contains { of, what, ignore_case } => Node::Contains { of: self.term(of), what: what.clone(), ignore_case: *ignore_case },
+            Expr::StartsWith { of, prefix, ignore_case } => {
+                Node::StartsWith { of: self.term(of), prefix: prefix.as_str().into(), ignore_case: *ignore_case }
+            }
+            Expr::EndsWith { of, suffix, ignore_case } => {
+                Node::EndsWith { of: self.term(of), suffix: suffix.as_str().into(), ignore_case: *ignore_case }
+            }
+            Expr::Empty(Term::Path(Path::Cart(_))) => Node::CartEmpty,
+            Expr::Empty(of) => Node::Empty(self.term(of)),
+            Expr::Known(of) => Node::Known(self.term(of)),
+            Expr::Has { of: Term::Path(Path::Cart(_)), filter } => Node::CartHas(filter::compile(filter, &self.cart.scope())),
+            Expr::Has { of, filter } => {
+                let inner = match of {
+                    Term::Path(Path::Trait { ty: Type::List(element), .. }) => match &**element {
+                        Type::Record(properties) => Scope::of_record(properties),
+                        _ => Scope::default(),
+                    },
+                    _ => Scope::default(),
+                };
+                Node::Has { of: self.term(of), filter: filter::compile(filter, &inner) }
+            }
+            Expr::NofM { .. } => refused("`at least N of last M`"),
+            Expr::Sequence(_) => refused("`sequence`"),
+            Expr::InList(_) => refused("`in list`"),
+            Expr::Crossed { .. } => refused("`entered segment`"),
+            Expr::Consent(_) => refused("`consent to`"),
+            Expr::Anniversary { .. } => refused("`anniversary`"),
+            Expr::Matches { .. } => refused("`matches`"),
+            Expr::Near { .. } => refused("`within .. of geo`"),
+            Expr::Rank { .. } => refused("a rank"),
+        };
+        self.leaf(expr, node)
+    }
+
+    /// `first(x)` and `last(x)` with a window; some are counts of at least one.
+    fn event_in(&mut self, which: Which, of: &Selector, window: &Window) -> Node {
+        let window = age_window(window);
+        let is_count = match which {
+            Which::Last => window.near == Millis::ZERO,
+            Which::First => window.is_unbounded(),
+        };
+        if is_count {
+            return self.count(of, window, Rel::Ge, Ratio::whole(1));
+        }
+        let of = self.instant_of(which, of);
+        Node::Aged { of, window }
+    }
+
+    fn instant_of(&mut self, which: Which, of: &Selector) -> TermId {
+        let keep = if which == Which::Last { Keep::Newest } else { Keep::Oldest };
+        let feature = self.ring(of, keep, 1);
+        self.term_node(TermNode::RingEnd { feature, newest: which == Which::Last })
+    }
+
+    fn compare(&mut self, left: &Term, rel: Rel, right: &Term, ignore_case: bool) -> Node {
+        if let (Term::Literal(_), Term::Aggregate { .. } | Term::Score(_)) = (left, right) {
+            return self.compare(right, mirrored(rel), left, ignore_case);
+        }
+        match (left, right) {
+            (Term::Aggregate { function, of, property, per: None, window }, Term::Literal(value)) => {
+                let unit = self.unit(*function, of, property.as_deref());
+                if let Some(with) = literal_ratio(unit, value) {
+                    let window = age_window(window);
+                    if *function == Aggregate::Count {
+                        return self.count(of, window, rel, with);
+                    }
+                    let quantity = Quantity::from(*function);
+                    let feature = self.aggregate(quantity, of, property.as_deref(), window, unit, Some((rel, with)));
+                    return Node::Quantity { feature, quantity, window, rel, with };
+                }
+            }
+            (Term::Score(definition), Term::Literal(Value::Int(_) | Value::Decimal(_))) => {
+                let Term::Literal(value) = right else { unreachable!("matched above") };
+                let with = match value {
+                    Value::Int(n) => *n as f64,
+                    Value::Decimal(d) => d.0 as f64 / Decimal::ONE as f64,
+                    _ => unreachable!("matched above"),
+                };
+                return Node::Score { feature: self.score(*definition), rel, with };
+            }
+            _ => {}
+        }
+        let (left, right) = (self.term(left), self.term(right));
+        Node::Compare { left, rel, right, ignore_case }
+    }
+
+    /// A count against a constant.
+    fn count(&mut self, of: &Selector, window: AgeWindow, rel: Rel, with: Ratio) -> Node {
+        let quantity = Quantity::Count;
+        let feature = match ring_capacity(rel, with) {
+            _ if window == AgeWindow::EVER => self.counter(of, None, false, NumberUnit::Int),
+            Some(capacity) if window.near == Millis::ZERO => self.ring(of, Keep::Newest, capacity),
+            Some(capacity) if window.is_unbounded() => self.ring(of, Keep::Oldest, capacity),
+            thin => self.log(of, None, window, Values::None, false, thin, NumberUnit::Int),
+        };
+        Node::Quantity { feature, quantity, window, rel, with }
+    }
+
+    fn aggregate(
+        &mut self,
+        quantity: Quantity,
+        of: &Selector,
+        property: Option<&[String]>,
+        window: AgeWindow,
+        unit: NumberUnit,
+        with: Option<(Rel, Ratio)>,
+    ) -> FeatureId {
+        let ever = window == AgeWindow::EVER;
+        match quantity {
+            Quantity::Count if ever => self.counter(of, None, false, unit),
+            Quantity::Count => self.log(of, None, window, Values::None, false, None, unit),
+            Quantity::Sum | Quantity::Avg if ever => self.counter(of, property, true, unit),
+            Quantity::Sum | Quantity::Avg => self.log(of, property, window, Values::Numbers, false, None, unit),
+            Quantity::Min | Quantity::Max if window.near == Millis::ZERO => {
+                let max = quantity == Quantity::Max;
+                let kind = FeatureKind::Extremes { max, windows: Vec::new() };
+                let id = self.feature(&format!("extremes {max}"), of, property, unit, kind);
+                if let FeatureKind::Extremes { windows, .. } = &mut self.features[id as usize].kind {
+                    add_window(windows, window);
+                }
+                id
+            }
+            Quantity::Min | Quantity::Max => self.log(of, property, window, Values::Numbers, true, None, unit),
+            Quantity::Distinct if window.near == Millis::ZERO => {
+                let bound = with.and_then(|(rel, with)| ring_capacity(rel, with));
+                let kind = FeatureKind::Distinct { windows: Vec::new(), bound };
+                let id = self.feature("distinct", of, property, unit, kind);
+                if let FeatureKind::Distinct { windows, bound: known } = &mut self.features[id as usize].kind {
+                    add_window(windows, window);
+                    *known = known.zip(bound).map(|(a, b)| a.max(b));
+                }
+                id
+            }
+            Quantity::Distinct => self.log(of, property, window, Values::Hashes, false, None, unit),
+        }
+    }
+
+    fn feature(&mut self, family: &str, of: &Selector, property: Option<&[String]>, unit: NumberUnit, kind: FeatureKind) -> FeatureId {
+        let selector = self.selector(of);
+        let key = format!("{selector} {property:?} {family}");
+        if let Some(id) = self.feature_ids.get(&key) {
+            return *id;
+        }
+        let id = self.features.len() as FeatureId;
+        self.features.push(Feature { kind, selector: Some(selector), property: property.map(<[String]>::to_vec), unit, edges: Vec::new() });
+        self.feature_ids.insert(key, id);
+        self.selectors[selector as usize].feeds.push((id, None));
+        id
+    }
+
+    fn counter(&mut self, of: &Selector, property: Option<&[String]>, sum: bool, unit: NumberUnit) -> FeatureId {
+        self.feature("counter", of, property, unit, FeatureKind::Counter { sum })
+    }
+
+    fn ring(&mut self, of: &Selector, keep: Keep, needed: usize) -> FeatureId {
+        let id = self.feature(&format!("ring {keep:?}"), of, None, NumberUnit::Int, FeatureKind::Ring { keep, capacity: needed });
+        if let FeatureKind::Ring { capacity, .. } = &mut self.features[id as usize].kind {
+            *capacity = needed.max(*capacity);
+        }
+        id
+    }
+
+    fn log(
+        &mut self,
+        of: &Selector,
+        property: Option<&[String]>,
+        window: AgeWindow,
+        values: Values,
+        with_extremes: bool,
+        thinned: Option<usize>,
+        unit: NumberUnit,
+    ) -> FeatureId {
+        let kind = FeatureKind::Log { windows: vec![window], values, extremes: with_extremes, thin: thinned };
+        let id = self.feature(&format!("log {values:?}"), of, property, unit, kind);
+        if let FeatureKind::Log { windows, extremes, thin, .. } = &mut self.features[id as usize].kind {
+            add_window(windows, window);
+            *extremes |= with_extremes;
+            *thin = thin.zip(thinned).map(|(a, b)| a.max(b)).filter(|_| windows.len() == 1);
+        }
+        id
+    }
+
+    fn score(&mut self, definition: DefinitionIndex) -> FeatureId {
+        let key = format!("score {}", definition.0);
+        if let Some(id) = self.feature_ids.get(&key) {
+            return *id;
+        }
+        let DefinitionKind::Score(score) = &self.workspace.definitions[definition.at()].kind else { refused("a score that is none") };
+        let id = self.features.len() as FeatureId;
+        let kind = FeatureKind::Score { definition };
+        self.features.push(Feature { kind, selector: None, property: None, unit: NumberUnit::Decimal, edges: Vec::new() });
+        self.feature_ids.insert(key, id);
+        for rule in &score.rules {
+            let selector = self.selector(&rule.selector);
+            self.selectors[selector as usize].feeds.push((id, Some(rule.add.map(|d| d.0))));
+        }
+        id
+    }
+
+    fn selector(&mut self, of: &Selector) -> SelectorId {
+        let key = format!("{:?}", of.members);
+        if let Some(id) = self.selector_ids.get(&key) {
+            return *id;
+        }
+        let id = self.selectors.len() as SelectorId;
+        self.selectors.push(SelectorBuild { selector: of.clone(), feeds: Vec::new() });
+        self.selector_ids.insert(key, id);
+        id
+    }
+
+    fn term_node(&mut self, term: TermNode) -> TermId {
+        let key = format!("{term:?}");
+        if let Some(id) = self.term_ids.get(&key) {
+            return *id;
+        }
+        let id = self.terms.len() as TermId;
+        self.terms.push(term);
+        self.term_ids.insert(key, id);
+        id
+    }
+
+    fn term(&mut self, term: &Term) -> TermId {
+        let node = match term {
+            Term::Literal(value) => TermNode::Literal(value.clone()),
+            Term::Path(path) => match path {
+                Path::Trait { index, rest, .. } => {
+                    let mut ty = self.workspace.catalogue.traits[index.at()].ty.clone();
+                    let mut fields = Vec::new();
+                    for name in rest {
+                        let Type::Record(properties) = &ty else { refused("a path into a trait that is no record") };
+                        let i = properties.iter().position(|p| p.name == *name).unwrap_or_else(|| refused("an unknown field of a trait"));
+                        fields.push(i as u16);
+                        ty = properties[i].ty.clone();
+                    }
+                    TermNode::Trait { index: *index, fields: fields.into() }
+                }
+                Path::FirstSeen => TermNode::FirstSeen,
+                Path::Cart(CartPath::Value) => TermNode::CartValue,
+                Path::Cart(CartPath::Quantity) => TermNode::CartQuantity,
+                Path::Cart(CartPath::Items | CartPath::Whole) => TermNode::CartItems,
+                Path::Cart(CartPath::ChangedAt) => TermNode::CartChangedAt,
+                Path::Property { .. } => refused("a property outside a filter"),
+                Path::Local(_) => refused("`local`"),
+            },
+            Term::Aggregate { function, of, property, per: None, window } => {
+                let unit = self.unit(*function, of, property.as_deref());
+                let (quantity, window) = (Quantity::from(*function), age_window(window));
+                let feature = self.aggregate(quantity, of, property.as_deref(), window, unit, None);
+                TermNode::Quantity { feature, quantity, window, unit }
+            }
+            Term::OfEvent { which, of, property, .. } if property.is_empty() => return self.instant_of(*which, of),
+            Term::OfEvent { which, of, property, .. } => {
+                let kind = FeatureKind::FirstLast { which: *which, properties: Vec::new() };
+                let feature = self.feature(&format!("{which:?}"), of, None, NumberUnit::Int, kind);
+                let FeatureKind::FirstLast { properties, .. } = &mut self.features[feature as usize].kind else {
+                    unreachable!("its family is its kind")
+                };
+                let value = properties.iter().position(|p| p == property).unwrap_or_else(|| {
+                    properties.push(property.clone());
+                    properties.len() - 1
+                });
+                TermNode::FirstLast { feature, value: Some(value as u16) }
+            }
+            Term::Arithmetic { op, left, right } => {
+                let (left, right) = (self.term(left), self.term(right));
+                TermNode::Arithmetic { op: *op, left, right }
+            }
+            Term::Score(definition) => TermNode::Score { feature: self.score(*definition) },
+            Term::Age(of) => TermNode::Age(self.term(of)),
+            Term::Aggregate { .. } => refused("`per`"),
+            Term::Points(_) => refused("`points`"),
+            Term::Stage(_) => refused("`stage`"),
+            Term::Bucket(_) => refused("`bucket`"),
+            Term::Ntile { .. } => refused("`ntile`"),
+            Term::Band { .. } => refused("`band`"),
+            Term::Key => refused("`key`"),
+        };
+        self.term_node(node)
+    }
+
+    /// What a number of this aggregate means.
+    fn unit(&self, function: Aggregate, of: &Selector, property: Option<&[String]>) -> NumberUnit {
+        let Some(property) = property.filter(|_| !matches!(function, Aggregate::Count | Aggregate::Distinct)) else {
+            return NumberUnit::Int;
+        };
+        let catalogue = &self.workspace.catalogue;
+        of.members
+            .iter()
+            .find_map(|m| m.events.iter().find_map(|e| number_unit(catalogue, *e, property, m.filter.as_ref())))
+            .unwrap_or(NumberUnit::Int)
+    }
+}
+
+/// The unit of a property's numbers; the currency of a `money in IDENT` is the one that the filter asks for.
+fn number_unit(catalogue: &Catalogue, event: EventRef, path: &[String], filter: Option<&Expr>) -> Option<NumberUnit> {
+    let EventRef::Catalogue(event) = event else { return None };
+    let mut properties = &catalogue.events[event.at()].properties;
+    for (i, name) in path.iter().enumerate() {
+        let property = properties.iter().find(|p| p.name == *name)?;
+        match &property.ty {
+            Type::Record(inner) => properties = inner,
+            _ if i + 1 < path.len() => return None,
+            Type::Int => return Some(NumberUnit::Int),
+            Type::Decimal => return Some(NumberUnit::Decimal),
+            Type::Money(MoneyCurrency::Fixed(currency)) => return Some(NumberUnit::Money(*currency)),
+            Type::Money(MoneyCurrency::Property(code)) => {
+                let code = &properties[code.at()].name;
+                let fixed = filter.and_then(|f| fixed_currency(f, code));
+                return Some(NumberUnit::Money(fixed.unwrap_or(catalogue.workspace.currency)));
+            }
+            Type::Duration => return Some(NumberUnit::Duration),
+            Type::Instant(_) => return Some(NumberUnit::Instant),
+            Type::Date => return Some(NumberUnit::Date),
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// The currency that a filter asks for.
+fn fixed_currency(filter: &Expr, code: &str) -> Option<Currency> {
+    let is_code = |term: &Term| matches!(term, Term::Path(Path::Property { path, .. }) if path.last().is_some_and(|name| name == code));
+    match filter {
+        Expr::And(all) => all.iter().find_map(|f| fixed_currency(f, code)),
+        Expr::Compare { left, rel: Rel::Eq, right: Term::Literal(Value::Text(text)), .. } if is_code(left) => Currency::parse(text),
+        Expr::Member { of, values, .. } if is_code(of) => match values.as_slice() {
+            [Value::Text(text)] => Currency::parse(text),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn mirrored(rel: Rel) -> Rel {
+    match rel {
+        Rel::Eq => Rel::Eq,
+        Rel::Lt => Rel::Gt,
+        Rel::Le => Rel::Ge,
+        Rel::Gt => Rel::Lt,
+        Rel::Ge => Rel::Le,
+    }
+}
+
+fn add_window(windows: &mut Vec<AgeWindow>, window: AgeWindow) {
+    if !windows.contains(&window) {
+        windows.push(window);
+        windows.sort_unstable();
+    }
+}
+
+/// # Panics
+/// On calendar windows, which the checker refuses.
+fn age_window(window: &Window) -> AgeWindow {
+    AgeWindow::of(window).unwrap_or_else(|| refused("a calendar window"))
+}
+
+/// How many instants tell a count's comparison with a constant exactly; `None` beyond [`RING_CONSTANT_MAX`].
+fn ring_capacity(rel: Rel, with: Ratio) -> Option<usize> {
+    let up = with.num.div_euclid(with.den) + i128::from(with.num.rem_euclid(with.den) != 0);
+    if up > i128::from(RING_CONSTANT_MAX) {
+        return None;
+    }
+    let k = up.max(0) as usize;
+    Some(match rel {
+        Rel::Ge | Rel::Lt => k.max(1),
+        Rel::Eq | Rel::Gt | Rel::Le => k + 1,
+    })
+}
+
+/// Terms that a condition reads.
+pub(super) fn terms_of(node: &Node) -> Vec<TermId> {
+    match node {
+        Node::Compare { left, right, .. } => vec![*left, *right],
+        Node::Between { of, low, high } => vec![*of, *low, *high],
+        Node::Member { of, .. }
+        | Node::HalfOpen { of, .. }
+        | Node::Aged { of, .. }
+        | Node::Next { of, .. }
+        | Node::Contains { of, .. }
+        | Node::StartsWith { of, .. }
+        | Node::EndsWith { of, .. }
+        | Node::Empty(of)
+        | Node::Known(of)
+        | Node::Has { of, .. } => vec![*of],
+        _ => Vec::new(),
+    }
+}
+
+/// Adds or widens one edge.
+pub(super) fn add_edge(edges: &mut Vec<Edge>, unit: UnitId, enters: bool, exits: bool) {
+    if !enters && !exits {
+        return;
+    }
+    match edges.binary_search_by_key(&unit, |e| e.unit) {
+        Ok(i) => {
+            edges[i].enters |= enters;
+            edges[i].exits |= exits;
+        }
+        Err(i) => edges.insert(i, Edge { unit, enters, exits }),
+    }
+}

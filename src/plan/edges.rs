@@ -1,0 +1,149 @@
+//! Reverse indexes: from features, traits and the cart to the units that they can move, and which way.
+//!
+//! An insertion into a counted set can make `at least 3 x` true but never false; so a member whose condition only rises need not be
+//! looked at. Its deadline, computed earlier, can then only have moved later, which is the safe side (LANGUAGE.md 9.1).
+
+use super::build::{Builder, add_edge, terms_of};
+use super::feature::{Edge, FeatureId, FeatureKind, Quantity};
+use super::node::{Node, NodeId, TermId, TermNode, UnitId, UnitKind};
+use super::window::AgeWindow;
+use crate::ids::TraitIndex;
+use crate::lang::definition::{DefinitionKind, Rel};
+use crate::time::Millis;
+
+/// What one more record can do to a condition.
+#[derive(Clone, Copy)]
+struct Effect {
+    raises: bool,
+    lowers: bool,
+}
+
+const BOTH: Effect = Effect { raises: true, lowers: true };
+const RAISES: Effect = Effect { raises: true, lowers: false };
+const LOWERS: Effect = Effect { raises: false, lowers: true };
+
+/// What a condition reads.
+enum Source {
+    Feature(FeatureId),
+    Trait(TraitIndex),
+    Cart,
+    Unit(UnitId),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Reverse {
+    pub traits: Vec<Vec<Edge>>,
+    pub cart: Vec<Edge>,
+}
+
+impl Builder<'_> {
+    /// Fills the edges of features and the dependents of units, and returns those of traits and cart.
+    pub(super) fn edges(&mut self) -> Reverse {
+        let mut reverse = Reverse { traits: vec![Vec::new(); self.workspace.catalogue.traits.len()], cart: Vec::new() };
+        for unit in 0..self.units.len() as UnitId {
+            let (enter, exit) = match &self.units[unit as usize].kind {
+                UnitKind::Dwell { operand } => ((*operand, true), (*operand, false)),
+                UnitKind::Segment(s) => match s.exit {
+                    None => ((s.when, true), (s.when, false)),
+                    Some(exit) => ((s.enter, true), (exit, true)),
+                },
+            };
+            let mut found = Vec::new();
+            self.reads(enter.0, enter.1, &mut |source, matters| found.push((source, matters, false)));
+            self.reads(exit.0, exit.1, &mut |source, matters| found.push((source, false, matters)));
+            for (source, enters, exits) in found {
+                match source {
+                    Source::Feature(feature) => add_edge(&mut self.features[feature as usize].edges, unit, enters, exits),
+                    Source::Trait(index) => add_edge(&mut reverse.traits[index.at()], unit, enters, exits),
+                    Source::Cart => add_edge(&mut reverse.cart, unit, enters, exits),
+                    Source::Unit(other) => {
+                        let dependents = &mut self.units[other as usize].dependents;
+                        if !dependents.contains(&unit) {
+                            dependents.push(unit);
+                        }
+                    }
+                }
+            }
+        }
+        reverse
+    }
+
+    /// Tells of everything that a condition reads whether one more record can raise (`up`) or lower the condition.
+    fn reads(&self, node: NodeId, up: bool, tell: &mut impl FnMut(Source, bool)) {
+        let of_terms = |node: &Node, effect: Effect, tell: &mut dyn FnMut(Source, bool)| {
+            for term in terms_of(node) {
+                self.term_sources(term, &mut |source| tell(source, if up { effect.raises } else { effect.lowers }));
+            }
+        };
+        match &self.nodes[node as usize].node {
+            Node::Constant(_) => {}
+            Node::And(all) | Node::Or(all) => all.iter().for_each(|n| self.reads(*n, up, tell)),
+            Node::Not(of) => self.reads(*of, !up, tell),
+            // The operand's own reads are those of the dwell's unit, which tells its dependents when it turns.
+            Node::Held { unit, .. } => tell(Source::Unit(*unit), true),
+            Node::InSegment { unit, .. } => tell(Source::Unit(*unit), true),
+            Node::Quantity { feature, quantity, window, rel, .. } => {
+                let effect = self.quantity_effect(*feature, *quantity, *window, *rel);
+                tell(Source::Feature(*feature), if up { effect.raises } else { effect.lowers });
+            }
+            Node::Score { feature, rel, .. } => {
+                let effect = if self.only_adds(*feature) { ordered(*rel) } else { BOTH };
+                tell(Source::Feature(*feature), if up { effect.raises } else { effect.lowers });
+            }
+            Node::CartEmpty | Node::CartHas(_) => tell(Source::Cart, true),
+            // A newer newest event only ever brings an instant nearer.
+            node @ Node::Aged { of, window } => {
+                let newest = matches!(self.terms[*of as usize], TermNode::RingEnd { newest: true, .. });
+                of_terms(node, if newest && window.near == Millis::ZERO { RAISES } else { BOTH }, tell);
+            }
+            node => of_terms(node, BOTH, tell),
+        }
+    }
+
+    fn quantity_effect(&self, feature: FeatureId, quantity: Quantity, window: AgeWindow, rel: Rel) -> Effect {
+        // Merging old entries can move what they add past an inner edge (LANGUAGE.md S9).
+        if matches!(&self.features[feature as usize].kind, FeatureKind::Log { thin: None, .. }) && window.near > Millis::ZERO {
+            return BOTH;
+        }
+        match (quantity, rel) {
+            (Quantity::Count | Quantity::Distinct, rel) => ordered(rel),
+            (Quantity::Max, Rel::Ge | Rel::Gt) | (Quantity::Min, Rel::Le | Rel::Lt) => RAISES,
+            _ => BOTH,
+        }
+    }
+
+    /// Whether no rule of a score takes points or resets it.
+    fn only_adds(&self, feature: FeatureId) -> bool {
+        let FeatureKind::Score { definition } = self.features[feature as usize].kind else { return false };
+        match &self.workspace.definitions[definition.at()].kind {
+            DefinitionKind::Score(score) => score.rules.iter().all(|r| r.add.is_some_and(|d| d.0 >= 0)),
+            _ => false,
+        }
+    }
+
+    fn term_sources(&self, term: TermId, tell: &mut dyn FnMut(Source)) {
+        match &self.terms[term as usize] {
+            TermNode::Literal(_) | TermNode::FirstSeen => {}
+            TermNode::Trait { index, .. } => tell(Source::Trait(*index)),
+            TermNode::CartValue | TermNode::CartQuantity | TermNode::CartItems | TermNode::CartChangedAt => tell(Source::Cart),
+            TermNode::Quantity { feature, .. }
+            | TermNode::RingEnd { feature, .. }
+            | TermNode::FirstLast { feature, .. }
+            | TermNode::Score { feature } => tell(Source::Feature(*feature)),
+            TermNode::Arithmetic { left, right, .. } => {
+                self.term_sources(*left, tell);
+                self.term_sources(*right, tell);
+            }
+            TermNode::Age(of) => self.term_sources(*of, tell),
+        }
+    }
+}
+
+/// What a quantity that only grows does to its comparison with a constant.
+fn ordered(rel: Rel) -> Effect {
+    match rel {
+        Rel::Ge | Rel::Gt => RAISES,
+        Rel::Le | Rel::Lt => LOWERS,
+        Rel::Eq => BOTH,
+    }
+}

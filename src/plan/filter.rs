@@ -1,0 +1,161 @@
+//! Filters on events, compiled against the slots of one event type (or the fields of a list's element): names become places.
+//!
+//! A filter sees nothing but its record, so its outcome never depends on time or on the customer.
+
+use crate::lang::definition::{ArithmeticOp, Containment, Expr, Path, Rel, Term};
+use crate::model::{Property, Type, Value};
+
+/// Where a value stands in a record: slot, then fields of nested records.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operand {
+    Literal(Value),
+    /// The element's or event's slot, then the place in each nested record.
+    Slot {
+        slot: u16,
+        fields: Box<[u16]>,
+    },
+    /// A name that this event type lacks: always missing.
+    Absent,
+    Arithmetic {
+        op: ArithmeticOp,
+        left: Box<Operand>,
+        right: Box<Operand>,
+    },
+}
+
+/// One compiled filter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Filter {
+    Constant(bool),
+    And(Box<[Filter]>),
+    Or(Box<[Filter]>),
+    Not(Box<Filter>),
+    Compare {
+        left: Operand,
+        rel: Rel,
+        right: Operand,
+        ignore_case: bool,
+    },
+    Between {
+        of: Operand,
+        low: Operand,
+        high: Operand,
+    },
+    Member {
+        of: Operand,
+        values: Box<[Value]>,
+        ignore_case: bool,
+    },
+    HalfOpen {
+        of: Operand,
+        from: Value,
+        to: Value,
+    },
+    Contains {
+        of: Operand,
+        what: Containment,
+        ignore_case: bool,
+    },
+    StartsWith {
+        of: Operand,
+        prefix: Box<str>,
+        ignore_case: bool,
+    },
+    EndsWith {
+        of: Operand,
+        suffix: Box<str>,
+        ignore_case: bool,
+    },
+    Empty(Operand),
+    Known(Operand),
+    /// Some element of a list of records satisfies the inner filter, whose slots are the element's fields.
+    Has {
+        of: Operand,
+        filter: Box<Filter>,
+    },
+}
+
+/// What names mean: place and type of each, in the order of the slots.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// Name, slot, type; a name without slot is not decoded and can only be asked for by mistake.
+    pub names: Vec<(String, Option<u16>, Type)>,
+}
+
+impl Scope {
+    /// The fields of a record type.
+    pub fn of_record(properties: &[Property]) -> Scope {
+        Scope { names: properties.iter().enumerate().map(|(i, p)| (p.name.clone(), Some(i as u16), p.ty.clone())).collect() }
+    }
+
+    /// The place of a path and the type of what stands there.
+    pub fn resolve(&self, path: &[String]) -> (Operand, Option<Type>) {
+        let Some((first, rest)) = path.split_first() else { return (Operand::Absent, None) };
+        let Some((_, Some(slot), ty)) = self.names.iter().find(|(name, ..)| name == first) else { return (Operand::Absent, None) };
+        let (mut ty, mut fields) = (ty.clone(), Vec::new());
+        for name in rest {
+            let Type::Record(properties) = &ty else { return (Operand::Absent, None) };
+            let Some(i) = properties.iter().position(|p| p.name == *name) else { return (Operand::Absent, None) };
+            fields.push(i as u16);
+            ty = properties[i].ty.clone();
+        }
+        (Operand::Slot { slot: *slot, fields: fields.into() }, Some(ty))
+    }
+}
+
+/// Compiles a filter for one scope.
+///
+/// **Panics:** on forms that the checker refuses in filters (E03, E16).
+pub fn compile(expr: &Expr, scope: &Scope) -> Filter {
+    let all = |exprs: &[Expr]| exprs.iter().map(|e| compile(e, scope)).collect();
+    match expr {
+        Expr::And(exprs) => Filter::And(all(exprs)),
+        Expr::Or(exprs) => Filter::Or(all(exprs)),
+        Expr::Not(of) => Filter::Not(Box::new(compile(of, scope))),
+        Expr::Everyone => Filter::Constant(true),
+        Expr::Compare { left, rel, right, ignore_case } => {
+            Filter::Compare { left: operand(left, scope), rel: *rel, right: operand(right, scope), ignore_case: *ignore_case }
+        }
+        Expr::Between { of, low, high } => Filter::Between { of: operand(of, scope), low: operand(low, scope), high: operand(high, scope) },
+        Expr::Member { of, values, ignore_case } => {
+            Filter::Member { of: operand(of, scope), values: values.clone().into(), ignore_case: *ignore_case }
+        }
+        Expr::HalfOpen { of, from, to } => Filter::HalfOpen { of: operand(of, scope), from: from.clone(), to: to.clone() },
+        Expr::Contains { of, what, ignore_case } => {
+            Filter::Contains { of: operand(of, scope), what: what.clone(), ignore_case: *ignore_case }
+        }
+        Expr::StartsWith { of, prefix, ignore_case } => {
+            Filter::StartsWith { of: operand(of, scope), prefix: prefix.as_str().into(), ignore_case: *ignore_case }
+        }
+        Expr::EndsWith { of, suffix, ignore_case } => {
+            Filter::EndsWith { of: operand(of, scope), suffix: suffix.as_str().into(), ignore_case: *ignore_case }
+        }
+        Expr::Empty(of) => Filter::Empty(operand(of, scope)),
+        Expr::Known(of) => Filter::Known(operand(of, scope)),
+        Expr::Has { of, filter } => {
+            let (of, inner) = match of {
+                Term::Path(Path::Property { path, .. }) => match scope.resolve(path) {
+                    (of, Some(Type::List(element))) => match *element {
+                        Type::Record(properties) => (of, Scope::of_record(&properties)),
+                        _ => (of, Scope::default()),
+                    },
+                    (_, _) => (Operand::Absent, Scope::default()),
+                },
+                other => (operand(other, scope), Scope::default()),
+            };
+            Filter::Has { of, filter: Box::new(compile(filter, &inner)) }
+        }
+        other => panic!("{other:?} in a filter is refused by the checker"),
+    }
+}
+
+fn operand(term: &Term, scope: &Scope) -> Operand {
+    match term {
+        Term::Literal(value) => Operand::Literal(value.clone()),
+        Term::Path(Path::Property { path, .. }) => scope.resolve(path).0,
+        Term::Arithmetic { op, left, right } => {
+            Operand::Arithmetic { op: *op, left: Box::new(operand(left, scope)), right: Box::new(operand(right, scope)) }
+        }
+        other => panic!("{other:?} in a filter is refused by the checker"),
+    }
+}

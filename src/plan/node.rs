@@ -1,0 +1,187 @@
+//! Conditions and terms as nodes of one graph: equal ones are one node, so that each is evaluated once per customer and instant.
+
+use super::feature::{FeatureId, NumberUnit, Quantity};
+use super::filter::Filter;
+use super::window::{AgeWindow, Ratio};
+use crate::ids::{DefinitionIndex, TraitIndex};
+use crate::lang::definition::{ArithmeticOp, Containment, Rel};
+use crate::model::Value;
+use crate::time::Millis;
+
+/// Zero-based place in [`super::Plan::nodes`].
+pub type NodeId = u32;
+/// Zero-based place in [`super::Plan::terms`].
+pub type TermId = u32;
+/// Zero-based place in [`super::Plan::units`].
+pub type UnitId = u32;
+
+/// A condition with what is shown of it.
+#[derive(Clone, Debug)]
+pub struct NodeInfo {
+    pub node: Node,
+    /// In the language, for reasons; empty for `and`, `or` and `not`.
+    pub text: Box<str>,
+    /// What the observed value is held against, for reasons.
+    pub threshold: Box<str>,
+    /// Depends on something that an empty customer's state does not decide, such as the first record's instant.
+    pub open: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Node {
+    Constant(bool),
+    And(Box<[NodeId]>),
+    Or(Box<[NodeId]>),
+    Not(NodeId),
+    /// The operand has held for so long; `unit` remembers since when.
+    Held {
+        unit: UnitId,
+        operand: NodeId,
+        at_least: Millis,
+    },
+    /// The published membership.
+    InSegment {
+        unit: UnitId,
+        definition: DefinitionIndex,
+    },
+    /// An aggregate against a constant, in the feature's own unit.
+    Quantity {
+        feature: FeatureId,
+        quantity: Quantity,
+        window: AgeWindow,
+        rel: Rel,
+        with: Ratio,
+    },
+    /// A score against a constant.
+    Score {
+        feature: FeatureId,
+        rel: Rel,
+        with: f64,
+    },
+    Compare {
+        left: TermId,
+        rel: Rel,
+        right: TermId,
+        ignore_case: bool,
+    },
+    Between {
+        of: TermId,
+        low: TermId,
+        high: TermId,
+    },
+    Member {
+        of: TermId,
+        values: Box<[Value]>,
+        ignore_case: bool,
+    },
+    HalfOpen {
+        of: TermId,
+        from: Value,
+        to: Value,
+    },
+    /// An instant in a window by age.
+    Aged {
+        of: TermId,
+        window: AgeWindow,
+    },
+    /// An instant in the next so many milliseconds: `0 < x - t <= D`.
+    Next {
+        of: TermId,
+        within: Millis,
+    },
+    Contains {
+        of: TermId,
+        what: Containment,
+        ignore_case: bool,
+    },
+    StartsWith {
+        of: TermId,
+        prefix: Box<str>,
+        ignore_case: bool,
+    },
+    EndsWith {
+        of: TermId,
+        suffix: Box<str>,
+        ignore_case: bool,
+    },
+    Empty(TermId),
+    Known(TermId),
+    CartEmpty,
+    /// Some line of the cart; slots are those of [`super::CartPlan::fields`].
+    CartHas(Filter),
+    /// Some record of a list trait.
+    Has {
+        of: TermId,
+        filter: Filter,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum TermNode {
+    Literal(Value),
+    /// `fields`: places in nested records.
+    Trait {
+        index: TraitIndex,
+        fields: Box<[u16]>,
+    },
+    FirstSeen,
+    CartValue,
+    CartQuantity,
+    /// The number of lines.
+    CartItems,
+    CartChangedAt,
+    Quantity {
+        feature: FeatureId,
+        quantity: Quantity,
+        window: AgeWindow,
+        unit: NumberUnit,
+    },
+    /// The newest or oldest instant of a ring.
+    RingEnd {
+        feature: FeatureId,
+        newest: bool,
+    },
+    /// `at` or the i-th kept property of the first or last event.
+    FirstLast {
+        feature: FeatureId,
+        value: Option<u16>,
+    },
+    Score {
+        feature: FeatureId,
+    },
+    Arithmetic {
+        op: ArithmeticOp,
+        left: TermId,
+        right: TermId,
+    },
+    /// How long ago an instant was.
+    Age(TermId),
+}
+
+/// What remembers something per customer and is evaluated as a whole when what it reads has changed: a dwell or a segment. A unit stands
+/// after everything that it refers to.
+#[derive(Clone, Debug)]
+pub struct Unit {
+    pub kind: UnitKind,
+    /// Units that refer to it, ascending; all greater than itself.
+    pub dependents: Vec<UnitId>,
+}
+
+#[derive(Clone, Debug)]
+pub enum UnitKind {
+    /// Since when the operand holds without a break (LANGUAGE.md R4).
+    Dwell {
+        operand: NodeId,
+    },
+    Segment(SegmentUnit),
+}
+
+#[derive(Clone, Debug)]
+pub struct SegmentUnit {
+    pub definition: DefinitionIndex,
+    pub when: NodeId,
+    pub exit: Option<NodeId>,
+    /// `when`, or `when and not exit` (LANGUAGE.md S23, S19).
+    pub enter: NodeId,
+    pub emit: Vec<(Box<str>, TermId)>,
+}
