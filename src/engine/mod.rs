@@ -8,8 +8,10 @@
 //! (deadline, customer hash), under the output budget.
 
 pub mod batch;
+pub mod dedup;
 pub mod features;
 pub mod output;
+pub mod score;
 pub mod store;
 pub mod timers;
 
