@@ -18,6 +18,9 @@ use crate::time::Millis;
 /// Largest constant a ring is built for (LANGUAGE.md S9: counts against a constant up to 64 are exact).
 pub const RING_CONSTANT_MAX: i64 = 64;
 
+/// Largest constant for which distinct values are kept exactly whatever their number.
+const DISTINCT_CONSTANT_MAX: i64 = 256;
+
 /// A selector as it was checked, with what it feeds.
 #[derive(Debug)]
 pub(super) struct SelectorBuild {
@@ -307,11 +310,12 @@ impl<'w> Builder<'w> {
                 id
             }
             Quantity::Min | Quantity::Max => self.log(of, property, window, Values::Numbers, true, None, unit),
-            Quantity::Distinct if window.near == Millis::ZERO => {
-                let bound = with.and_then(|(rel, with)| ring_capacity(rel, with));
-                let kind = FeatureKind::Distinct { windows: Vec::new(), bound };
-                let id = self.feature("distinct", of, property, unit, kind);
-                if let FeatureKind::Distinct { windows, bound: known } = &mut self.features[id as usize].kind {
+            Quantity::Distinct if window.near == Millis::ZERO || window.is_unbounded() => {
+                let bound = with.and_then(|(rel, with)| capacity(rel, with, DISTINCT_CONSTANT_MAX));
+                let keep = if window.near == Millis::ZERO { Keep::Newest } else { Keep::Oldest };
+                let kind = FeatureKind::Distinct { keep, windows: Vec::new(), bound };
+                let id = self.feature(&format!("distinct {keep:?}"), of, property, unit, kind);
+                if let FeatureKind::Distinct { windows, bound: known, .. } = &mut self.features[id as usize].kind {
                     add_window(windows, window);
                     *known = known.zip(bound).map(|(a, b)| a.max(b));
                 }
@@ -542,8 +546,12 @@ fn age_window(window: &Window) -> AgeWindow {
 
 /// How many instants tell a count's comparison with a constant exactly; `None` beyond [`RING_CONSTANT_MAX`].
 fn ring_capacity(rel: Rel, with: Ratio) -> Option<usize> {
+    capacity(rel, with, RING_CONSTANT_MAX)
+}
+
+fn capacity(rel: Rel, with: Ratio, constant_max: i64) -> Option<usize> {
     let up = with.num.div_euclid(with.den) + i128::from(with.num.rem_euclid(with.den) != 0);
-    if up > i128::from(RING_CONSTANT_MAX) {
+    if up > i128::from(constant_max) {
         return None;
     }
     let k = up.max(0) as usize;

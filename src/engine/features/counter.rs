@@ -2,38 +2,9 @@
 
 use super::codec::{Reader, put_i128, put_u64};
 use super::window::{Ratio, Reading, Verdict, satisfies};
-use crate::lang::definition::{Aggregate, Rel};
+use crate::lang::definition::Rel;
+pub use crate::plan::feature::Quantity;
 use crate::time::Timestamp;
-
-/// What is asked of a set of values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Quantity {
-    /// Number of entries.
-    Count,
-    /// Exact in 128 bits; what is shown or stored as 64 bits saturates there ([`clamp_sum`]).
-    Sum,
-    /// Missing of nothing.
-    Avg,
-    /// Missing of nothing.
-    Min,
-    /// Missing of nothing.
-    Max,
-    /// Number of different values.
-    Distinct,
-}
-
-impl From<Aggregate> for Quantity {
-    fn from(function: Aggregate) -> Quantity {
-        match function {
-            Aggregate::Count => Quantity::Count,
-            Aggregate::Sum => Quantity::Sum,
-            Aggregate::Avg => Quantity::Avg,
-            Aggregate::Min => Quantity::Min,
-            Aggregate::Max => Quantity::Max,
-            Aggregate::Distinct => Quantity::Distinct,
-        }
-    }
-}
 
 /// A sum as a 64-bit number, and whether it had to be cut (LANGUAGE.md case 96: saturates with metric).
 pub fn clamp_sum(sum: i128) -> (i64, bool) {

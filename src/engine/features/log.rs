@@ -9,18 +9,8 @@ use super::counter::Quantity;
 use super::granules::Granules;
 use super::window::{AgeWindow, Ratio, Reading, Verdict, satisfies};
 use crate::lang::definition::Rel;
+pub use crate::plan::feature::Values;
 use crate::time::Timestamp;
-
-/// What is kept beside an entry's instant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Values {
-    /// Nothing: counts.
-    None,
-    /// Numbers in the smallest unit.
-    Numbers,
-    /// Hashes of values: distinct counts between two ages (other windows need only a [`super::Distinct`]).
-    Hashes,
-}
 
 /// What the plan knows of a log; the same for every customer.
 #[derive(Clone, Debug)]
