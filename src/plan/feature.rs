@@ -101,6 +101,7 @@ pub enum FeatureKind {
     },
     /// `bound`: the largest number of values that some condition can tell from more; `None` where a count is used as a number.
     Distinct {
+        keep: Keep,
         windows: Vec<AgeWindow>,
         bound: Option<usize>,
     },
