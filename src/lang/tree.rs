@@ -360,7 +360,6 @@ pub(crate) enum Unit {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Day {
     pub kind: DayKind,
-    pub span: Span,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -495,7 +494,7 @@ pub(crate) enum LiteralKind {
     Clock(i64),
     /// **Units:** millionths of the whole.
     Percent(i64),
-    /// **Units:** metres.
-    Distance(f64),
+    /// Stands only in `within .. of geo(..)`, which reads it by itself.
+    Distance,
     Bool(bool),
 }

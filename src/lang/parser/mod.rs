@@ -22,11 +22,16 @@ pub(crate) struct Stop;
 type Parsed<T> = Result<T, Stop>;
 
 /// Words that cannot name an event or a let, unless back-quoted (LANGUAGE.md 3).
-pub(crate) const RESERVED: [&str; 16] =
+const RESERVED: [&str; 16] =
     ["and", "or", "not", "any", "no", "at", "exactly", "in", "for", "per", "true", "false", "activity", "customer", "cart", "local"];
 
 /// Reserved too, but they may stand where an event is named, or as `key` of `emit`.
-pub(crate) const RESERVED_BUILT_IN: [&str; 2] = ["key", "trait_changed"];
+const RESERVED_BUILT_IN: [&str; 2] = ["key", "trait_changed"];
+
+/// Whether an unquoted word cannot be the name of something declared.
+pub(crate) fn is_reserved(word: &str) -> bool {
+    RESERVED.contains(&word) || RESERVED_BUILT_IN.contains(&word)
+}
 
 /// Parses one text. Never panics; messages go to `report`.
 pub(crate) fn parse(file: u32, text: &str, report: &mut Report) -> Vec<Item> {
@@ -171,7 +176,7 @@ impl<'a> Parser<'a> {
     /// The name of something that is declared here: no reserved word.
     fn declared_name(&mut self, what: &str) -> Parsed<Name> {
         let name = self.name(what)?;
-        if !name.quoted && (RESERVED.contains(&name.text.as_str()) || RESERVED_BUILT_IN.contains(&name.text.as_str())) {
+        if !name.quoted && is_reserved(&name.text) {
             let message = format!("`{}` is a reserved word and cannot be used as a name here", name.text);
             self.report.help(Code::E15, name.span, message, format!("choose another name, or write it in back-quotes: ``{}``", name.text));
         }

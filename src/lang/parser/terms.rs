@@ -191,7 +191,7 @@ impl Parser<'_> {
             Kind::Instant(instant) => LiteralKind::Instant(instant),
             Kind::Clock(ms) => LiteralKind::Clock(ms),
             Kind::Percent(millionths) => LiteralKind::Percent(millionths),
-            Kind::Distance(metres) => LiteralKind::Distance(metres),
+            Kind::Distance(_) => LiteralKind::Distance,
             Kind::Word if self.is_word("true") => LiteralKind::Bool(true),
             Kind::Word if self.is_word("false") => LiteralKind::Bool(false),
             _ => return self.expected("a literal", Some("for example `500 EUR`, `\"SE\"`, `30d`, `0.4` or `true`")),

@@ -122,14 +122,13 @@ impl Parser<'_> {
     }
 
     pub(super) fn day(&mut self) -> Parsed<Day> {
-        let span = self.span();
         let kind = match self.kind() {
             Kind::Date(days) => DayKind::Date(*days),
             Kind::Instant(instant) => DayKind::Instant(*instant),
             _ => return self.expected("a date or an instant", Some("for example `2026-11-23` or `2026-11-23T08:00:00+01:00`")),
         };
         self.bump();
-        Ok(Day { kind, span })
+        Ok(Day { kind })
     }
 
     fn plural_unit(&mut self) -> Parsed<Unit> {
