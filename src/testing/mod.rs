@@ -1,4 +1,5 @@
 //! Oracle, workloads, virtual time and faults, for tests only.
 
+pub mod against;
 pub mod oracle;
 pub mod scenario;
