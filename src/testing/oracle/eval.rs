@@ -313,7 +313,7 @@ impl View<'_> {
                 continue;
             }
             let add: f64 = matching.iter().filter_map(|r| r.add).map(float).sum();
-            if at == Timestamp::MIN {
+            if value == 0.0 {
                 (value, at) = (add, event.ts);
             } else if event.ts >= at {
                 (value, at) = (value * decay(event.ts - at, score.half_life) + add, event.ts);
