@@ -14,7 +14,7 @@
 //! **Cost:** about 250 ns for an event of 226 bytes (`benches/wire.rs`); no allocation but for refusals, once the batch has grown.
 
 mod fields;
-mod scan;
+pub(super) mod scan;
 
 use std::sync::Arc;
 
@@ -86,15 +86,15 @@ impl Decoder {
         let customer = word(&scan, outer.customer, &mut reader, "`customer` is neither text nor number")?;
         let id = word(&scan, outer.id, &mut reader, "`id` is neither text nor number")?;
         let draft = Draft { customer, id, ts, ..Draft::default() };
-        if outer.event.kind != Kind::Null {
+        if outer.event.is_value() {
             self.event(&scan, &outer, early, draft, batch)
-        } else if outer.traits.kind != Kind::Null {
+        } else if outer.traits.is_value() {
             self.traits(&scan, outer.traits, draft, batch)
-        } else if outer.consent.kind != Kind::Null {
+        } else if outer.consent.is_value() {
             self.consent(&scan, outer.consent, draft)
-        } else if outer.list.kind != Kind::Null {
+        } else if outer.list.is_value() {
             self.list(&scan, outer.list, draft)
-        } else if outer.merge.kind != Kind::Null {
+        } else if outer.merge.is_value() {
             Err(Rejection::unreadable("merge is not evaluated by this version"))
         } else {
             Err(Rejection::unreadable("erase is not evaluated by this version"))
@@ -189,7 +189,7 @@ impl Outer {
     /// One record carries one thing (LANGUAGE.md R46).
     fn check(&self) -> Result<(), Rejection> {
         let bodies = [&self.event, &self.traits, &self.consent, &self.list, &self.merge, &self.erase];
-        draft::one_body(bodies.iter().filter(|t| t.kind != Kind::Null).count())?;
+        draft::one_body(bodies.iter().filter(|t| t.is_value()).count())?;
         if !matches!(self.properties.kind, Kind::Null | Kind::Object) {
             return Err(Rejection::unreadable("`properties` is no object"));
         }

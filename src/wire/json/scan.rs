@@ -7,24 +7,24 @@ use crate::limits::JSON_DEPTH_MAX;
 
 /// What is wrong with the text and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unreadable {
+pub(in crate::wire) struct Unreadable {
     pub what: &'static str,
     /// Offset in bytes.
     pub at: usize,
 }
 
-pub(super) type Scan<T> = Result<T, Unreadable>;
+pub(in crate::wire) type Scan<T> = Result<T, Unreadable>;
 
 /// A value of the text. Positions are offsets into it; a text's are those of its inside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Token {
+pub(in crate::wire) struct Token {
     pub kind: Kind,
     pub start: u32,
     pub end: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::wire) enum Kind {
     /// The member does not stand in the text; decoders treat it as null (LANGUAGE.md R64).
     #[default]
     Null,
@@ -42,9 +42,14 @@ impl Token {
     pub fn is_text(self) -> bool {
         matches!(self.kind, Kind::Text | Kind::Escaped)
     }
+
+    /// Neither absent nor null.
+    pub fn is_value(self) -> bool {
+        self.kind != Kind::Null
+    }
 }
 
-pub(super) struct Scanner<'a> {
+pub(in crate::wire) struct Scanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
     pub pos: usize,
