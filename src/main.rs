@@ -1,2 +1,5 @@
 //! Flags, telemetry, exit code; nothing more.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    segmentd::cli::main()
+}
