@@ -8,6 +8,7 @@
 //! (deadline, customer hash), under the output budget.
 
 pub mod batch;
+pub mod cart;
 pub mod dedup;
 pub mod features;
 pub mod output;
