@@ -104,8 +104,14 @@ impl Number {
             Div if c != 0 && u == v => (a * d * c.signum(), b * c.abs(), Unit::Plain),
             _ => return None,
         };
-        Some(Number::Exact { num, den, unit })
+        // Lowest terms, so that long sums of decimals stay small.
+        let divisor = gcd(num.unsigned_abs(), den.unsigned_abs()).max(1) as i128;
+        Some(Number::Exact { num: num / divisor, den: den / divisor, unit })
     }
+}
+
+fn gcd(a: u128, b: u128) -> u128 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// `None` where one side is missing or the two do not compare.

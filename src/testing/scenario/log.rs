@@ -18,7 +18,7 @@ struct Writer<'a> {
 }
 
 pub fn generate(rng: &mut fastrand::Rng, lengths: &Lengths, catalogue: &Catalogue) -> Vec<Step> {
-    let n = rng.usize(3..36);
+    let n = rng.usize(4..70);
     let n_customers = rng.usize(1..3);
     let mut writer = Writer { rng, lengths, catalogue, now: EPOCH + Millis::HOUR, seen: vec![EPOCH], ids: 0, records: Vec::new() };
     let mut steps = Vec::new();
@@ -69,7 +69,11 @@ impl Writer<'_> {
     fn ts(&mut self) -> Option<Timestamp> {
         let at = self.now;
         match self.rng.u8(..20) {
-            0..=9 => None,
+            0..=7 => None,
+            8 | 9 => {
+                let d = self.lengths.millis(self.rng);
+                Some(at - Millis(self.rng.i64(0..d.0 + 2)))
+            }
             10 => Some(at),
             11 => Some(at - Millis(self.rng.i64(0..1_200_000))),
             12 => Some(at - Millis(60_000 * self.rng.i64(0..30))),
