@@ -106,15 +106,18 @@ impl Cart {
     }
 
     fn add(&mut self, item: Item) {
-        if item.product.is_missing() {
+        let quantity = item.quantity.unwrap_or(1);
+        if quantity <= 0 {
             return;
         }
-        let quantity = item.quantity.unwrap_or(1);
         match self.find(&item) {
             Some(i) => {
                 let line = &mut self.lines[i];
                 line.quantity += quantity;
-                line.price = item.price;
+                // An add without price keeps the price that the line has.
+                if !item.price.is_missing() {
+                    line.price = item.price;
+                }
                 line.fields = item.fields;
             }
             None => {
@@ -128,6 +131,7 @@ impl Cart {
     fn take(&mut self, item: &Item, quantity: Option<i64>) {
         if let Some(i) = self.find(item) {
             match quantity {
+                Some(n) if n <= 0 => {}
                 Some(n) if self.lines[i].quantity > n => self.lines[i].quantity -= n,
                 _ => {
                     self.lines.remove(i);
@@ -150,8 +154,10 @@ impl Cart {
     }
 }
 
+/// Equal names, quantities and prices; other fields do not make a cart another one.
 fn same_lines(a: &[Line], b: &[Line]) -> bool {
-    a.len() == b.len() && a.iter().all(|l| b.contains(l))
+    let same = |l: &Line, m: &Line| l.product == m.product && l.variant == m.variant && l.quantity == m.quantity && l.price == m.price;
+    a.len() == b.len() && a.iter().all(|l| b.iter().any(|m| same(l, m)))
 }
 
 /// The products an event names: those of its `lines` property, or the event itself. `None` where the lines are absent.
