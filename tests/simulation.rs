@@ -36,3 +36,56 @@ fn the_engine_gives_what_the_oracle_gives() {
         assert!(tally.by_timer > cases / 8 && tally.corrections > 0 && tally.dead_letters > 0 && tally.duplicates > 0, "{tally:?}");
     }
 }
+
+/// S9: beyond the entries that are kept exactly, the oldest are merged into buckets of at most 1/64 of the window. No entry leaves early,
+/// none more than 1/64 of the window late, and what such a bucket decides is marked.
+#[test]
+fn merged_entries_leave_at_most_a_sixty_fourth_late() {
+    use segmentd::engine::batch::Batch;
+    use segmentd::engine::output::Outputs;
+    use segmentd::engine::{Engine, Settings};
+    use segmentd::model::ChangeKind;
+    use segmentd::plan::Plan;
+    use segmentd::segtest::script::{EPOCH, RecordBody, RecordStep};
+    use segmentd::testing::against::Feed;
+    use segmentd::testing::oracle::Oracle;
+    use segmentd::time::Millis;
+    use std::sync::Arc;
+
+    const WINDOW: i64 = 6_400_000;
+    let text = "event a { n int }\nsegment s { when sum(a.n) in last 1h46m40s >= 60 }\n";
+    let compiled = segmentd::lang::compile(&[segmentd::lang::SourceFile::new("s.seg", text)]);
+    let workspace = Arc::new(compiled.workspace.expect("it compiles"));
+    let plan = Arc::new(Plan::compile(workspace.clone()));
+    let (mut exits, mut late, mut approx) = (0, 0, 0);
+    for seed in 0..40 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let settings = Settings { exact_entries: 8, ..Settings::default() };
+        let (mut feed, mut engine) = (Feed::new(&plan), Engine::new(plan.clone(), settings.clone()));
+        let mut oracle = Oracle::new(workspace.clone(), plan.schema().clone(), settings);
+        let (mut got, mut want, mut batch) = (Outputs::default(), Outputs::default(), Batch::default());
+        let mut now = EPOCH;
+        for _ in 0..200 {
+            now = now + Millis(rng.i64(0..200_000));
+            let body = RecordBody::Event { name: "a".into(), properties: format!("{{\"n\":{}}}", rng.u8(0..4)) };
+            feed.push(&RecordStep { at: now, customer: "c".into(), ts: None, id: None, body }, &mut batch);
+        }
+        let end = Some(now + Millis(3 * WINDOW));
+        engine.apply(&batch, end, &mut got);
+        oracle.apply(&batch, end, &mut want);
+        // The sum only rises by records and falls by time, and the last exit is by time in both.
+        let last = |o: &Outputs| {
+            let exits = o.changes.iter().filter(|p| p.change.kind == ChangeKind::Exited);
+            exits.map(|p| (p.change.since, p.change.approx)).last()
+        };
+        let (Some((got, marked)), Some((want, _))) = (last(&got), last(&want)) else { continue };
+        assert!(got >= want, "seed {seed}: left early, at {got} and not {want}");
+        assert!((got - want).0 <= WINDOW / 64, "seed {seed}: left {} late", got - want);
+        assert!(marked || got == want, "seed {seed}: off by {} and not marked", got - want);
+        exits += 1;
+        late += u32::from(got > want);
+        approx += u32::from(marked);
+    }
+    println!("{exits} exits, {late} late, {approx} marked");
+    assert!(exits > 20 && approx > 0, "{exits} exits, {approx} marked: the test looks at nothing");
+}
