@@ -8,6 +8,9 @@ use crate::lang::{Definition, DefinitionKind, Expr, Score, Term, TimeWindow, Win
 use crate::model::Value;
 use crate::time::{Millis, Timestamp};
 
+/// So far ahead each millisecond is looked at.
+const STEPPED: Millis = Millis(100);
+
 /// What the definitions say about time and numbers.
 #[derive(Clone, Debug, Default)]
 pub struct Constants {
@@ -127,6 +130,9 @@ pub fn candidates(rules: &Rules, customer: &Customer, after: Timestamp, through:
             crossings(value, at, score.half_life, *threshold, &mut out);
         }
     }
+    // S26: where it is near, every millisecond is tried, so that a forgotten kind of instant would be found out.
+    let near = through.0.min(after.0.saturating_add(STEPPED.0));
+    out.extend((after.0.saturating_add(1)..=near).map(Timestamp));
     out.retain(|t| after < *t && *t <= through);
     out.sort_unstable();
     out.dedup();

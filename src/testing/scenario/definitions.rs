@@ -7,17 +7,25 @@ use crate::segtest::script::parse_duration;
 use crate::time::Millis;
 
 /// The lengths of time that definitions and logs of one scenario share.
-pub struct Lengths(pub Vec<String>);
+pub struct Lengths {
+    all: Vec<String>,
+    /// All within some milliseconds, where the oracle steps through every one.
+    pub tiny: bool,
+}
 
 impl Lengths {
     const ALL: &[&str] = &["1m", "5m", "9m59s999ms", "10m", "11m", "30m", "1h", "90m", "2h", "1d", "3d"];
 
+    const TINY: &[&str] = &["1ms", "3ms", "5ms", "6ms", "10ms", "20ms"];
+
     pub fn choose(rng: &mut fastrand::Rng) -> Lengths {
-        Lengths((0..rng.usize(2..4)).map(|_| Self::ALL[rng.usize(..Self::ALL.len())].to_string()).collect())
+        let tiny = rng.u8(..4) == 0;
+        let from = if tiny { Self::TINY } else { Self::ALL };
+        Lengths { all: (0..rng.usize(2..4)).map(|_| from[rng.usize(..from.len())].to_string()).collect(), tiny }
     }
 
     pub fn one<'a>(&'a self, rng: &mut fastrand::Rng) -> &'a str {
-        &self.0[rng.usize(..self.0.len())]
+        &self.all[rng.usize(..self.all.len())]
     }
 
     pub fn millis(&self, rng: &mut fastrand::Rng) -> Millis {
@@ -126,7 +134,8 @@ impl Writer<'_> {
     }
 
     fn score(&mut self, name: String) -> Item {
-        let half_life = self.pick(&["10m", "1h", "90s", "1d", "7m1s"]).to_string();
+        let half_life = if self.lengths.tiny { self.pick(&["5ms", "10ms", "7ms"]) } else { self.pick(&["10m", "1h", "90s", "1d", "7m1s"]) };
+        let half_life = half_life.to_string();
         let mut rules = Vec::new();
         for _ in 0..self.rng.usize(1..4) {
             let selector = self.selector();

@@ -54,6 +54,7 @@ impl Writer<'_> {
         let to = match self.rng.u8(..10) {
             0 | 1 => self.now,
             2 => self.now + Millis(1),
+            3..=5 if self.lengths.tiny => self.now + Millis(self.rng.i64(0..12)),
             3 => self.now + Millis(self.rng.i64(0..1_200_000)),
             4 => self.now + Millis(60_000 * self.rng.i64(0..12)),
             5 => self.now + Millis(self.rng.i64(0..2 * Millis::DAY.0)),
@@ -75,6 +76,7 @@ impl Writer<'_> {
                 Some(at - Millis(self.rng.i64(0..d.0 + 2)))
             }
             10 => Some(at),
+            11 | 12 if self.lengths.tiny => Some(at - Millis(self.rng.i64(0..30))),
             11 => Some(at - Millis(self.rng.i64(0..1_200_000))),
             12 => Some(at - Millis(60_000 * self.rng.i64(0..30))),
             13 => Some(at - Millis([600_000, 600_001, 599_999][self.rng.usize(..3)])),
