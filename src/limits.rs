@@ -35,10 +35,10 @@ const _: () = assert!(REASONS_MAX * 3 * 6 * REASON_TEXT_BYTES_MAX + EMIT_BYTES_M
 pub const SOURCE_BYTES_MAX: usize = 8 << 20;
 
 /// Deepest nesting of one expression as written: parentheses, `not`, filters, operators in a row. Bounds the compiler's stack.
-pub const EXPRESSION_NESTING_MAX: usize = 48;
+pub const EXPRESSION_NESTING_MAX: usize = 32;
 
 /// Deepest nesting of one expression after lets are inlined.
-pub const INLINED_NESTING_MAX: usize = 128;
+pub const INLINED_NESTING_MAX: usize = 64;
 
 /// Most conditions and terms of one definition after lets are inlined: lets of lets grow exponentially.
 pub const DEFINITION_NODES_MAX: usize = 4_096;

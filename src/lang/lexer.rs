@@ -420,7 +420,7 @@ impl Lexer<'_> {
             Some(':') => Some("a type or a value follows its name without a colon"),
             _ => None,
         };
-        let shown: String = run.chars().take(12).flat_map(char::escape_debug).collect();
+        let shown: String = run.chars().take(12).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
         self.bad(Code::E01, start, format!("unexpected `{shown}`"), help);
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Item {
 
 #[derive(Clone, Debug)]
 pub(crate) enum ItemKind {
+    /// A declaration that could not be read beyond its name.
+    Lost(Name),
     Let(Let),
     Segment(Segment),
     Score(Score),
@@ -31,9 +33,15 @@ pub(crate) enum ItemKind {
     Workspace(Workspace),
     Event(Event),
     Trait(Property),
-    Purpose { name: Name, default_granted: bool },
+    Purpose {
+        name: Name,
+        default_granted: bool,
+    },
     List(Name),
-    Cart { rules: Vec<CartRule>, span: Span },
+    Cart {
+        rules: Vec<CartRule>,
+        span: Span,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -223,7 +231,8 @@ pub(crate) struct CartRule {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Expr {
-    pub kind: ExprKind,
+    /// Boxed, since the parser hands expressions through many frames.
+    pub kind: Box<ExprKind>,
     pub span: Span,
 }
 
@@ -231,9 +240,9 @@ pub(crate) struct Expr {
 pub(crate) enum ExprKind {
     And(Vec<Expr>),
     Or(Vec<Expr>),
-    Not(Box<Expr>),
-    Paren(Box<Expr>),
-    HeldFor(Box<Expr>, Dur),
+    Not(Expr),
+    Paren(Expr),
+    HeldFor(Expr, Dur),
     Quantified {
         quantifier: Quantifier,
         of: Selector,

@@ -28,7 +28,7 @@ impl<'t> Lower<'t, '_> {
     }
 
     fn allowed_in_filter(&mut self, expr: &TreeExpr) -> Checked<()> {
-        let timeless = match &expr.kind {
+        let timeless = match &*expr.kind {
             ExprKind::And(_) | ExprKind::Or(_) | ExprKind::Not(_) | ExprKind::Paren(_) | ExprKind::Bare(_) => true,
             ExprKind::Related { relation, .. } => {
                 !matches!(relation.kind, RelationKind::Time(_) | RelationKind::Rank { .. } | RelationKind::Anniversary(_))
@@ -43,8 +43,7 @@ impl<'t> Lower<'t, '_> {
     }
 
     fn condition_kind(&mut self, expr: &'t TreeExpr) -> Checked<Expr> {
-        let span = expr.span;
-        match &expr.kind {
+        match &*expr.kind {
             ExprKind::And(of) => self.chain(of, true),
             ExprKind::Or(of) => self.chain(of, false),
             ExprKind::Not(of) => {
@@ -58,12 +57,22 @@ impl<'t> Lower<'t, '_> {
                 let lowered = (self.condition(of), self.positive(dur));
                 Ok(Expr::HeldFor { of: Box::new(lowered.0?), at_least: lowered.1? })
             }
+            ExprKind::Bare(term) => self.bare(term),
+            _ => self.leaf(expr),
+        }
+    }
+
+    /// Conditions without operands; apart from the others, so that nesting costs only small frames.
+    fn leaf(&mut self, expr: &'t TreeExpr) -> Checked<Expr> {
+        let span = expr.span;
+        match &*expr.kind {
             ExprKind::Quantified { quantifier, of, per, range } => self.quantified(*quantifier, of, per.as_deref(), range, span),
             ExprKind::EventIn { which, of, window } => {
                 let selected = self.selector(of)?;
                 let window = self.window(window, &selected.selector)?;
                 if self.negated && window != Window::Ever {
-                    self.absences.push(Absence { events: events_of(&selected.selector), text: selected.selector.text.clone(), span });
+                    let (events, text) = (events_of(&selected.selector), selected.selector.text.clone());
+                    self.absences.push(Absence { events, text, within: length(&window), span });
                 }
                 Ok(Expr::EventIn { which: lower_which(*which), of: selected.selector, window })
             }
@@ -101,8 +110,11 @@ impl<'t> Lower<'t, '_> {
                 self.variable = true;
                 Ok(Expr::Consent(self.purpose(name)?))
             }
-            ExprKind::Bare(term) => self.bare(term),
             ExprKind::Related { of, relation } => self.related(of, relation, span),
+            // Those with operands; `condition_kind` knows them.
+            ExprKind::And(_) | ExprKind::Or(_) | ExprKind::Not(_) | ExprKind::Paren(_) | ExprKind::HeldFor(..) | ExprKind::Bare(_) => {
+                Err(Stop)
+            }
         }
     }
 
@@ -166,6 +178,11 @@ impl<'t> Lower<'t, '_> {
             }
             return self.inlined(item, name.span, |lower, _| lower.condition(value));
         }
+        self.boolean(term)
+    }
+
+    /// A term of type bool as a condition.
+    fn boolean(&mut self, term: &'t TreeTerm) -> Checked<Expr> {
         let (lowered, ty) = self.term_at(term, Place::Compared)?;
         if ty != Ty::Bool {
             let message = format!("expected a condition, this is {ty}");
@@ -238,7 +255,7 @@ impl<'t> Lower<'t, '_> {
                     None => None,
                 };
                 if absent && !self.in_filter() && (window != Window::Ever || count > 0 && rel == Rel::Le) {
-                    self.absences.push(Absence { events, text, span });
+                    self.absences.push(Absence { events, text, within: length(&window), span });
                 }
                 let left = Term::Aggregate { function: Aggregate::Count, of: selected.selector, property: None, per, window };
                 let right = Term::Literal(Value::Int(i64::from(count)));
@@ -555,7 +572,7 @@ impl<'t> Lower<'t, '_> {
             (Rel::Ge, Some(o)) => o.is_ge(),
         };
         if holds_for_none != self.negated && *window != Window::Ever && !self.in_filter() {
-            self.absences.push(Absence { events: events_of(of), text: of.text.clone(), span });
+            self.absences.push(Absence { events: events_of(of), text: of.text.clone(), within: length(window), span });
         }
     }
 
@@ -683,6 +700,14 @@ fn mirrored(rel: Rel) -> Rel {
         Rel::Le => Rel::Ge,
         Rel::Gt => Rel::Lt,
         Rel::Ge => Rel::Le,
+    }
+}
+
+/// D of `in last D`.
+fn length(window: &Window) -> Option<crate::time::Millis> {
+    match window {
+        Window::Last(d) => Some(*d),
+        _ => None,
     }
 }
 

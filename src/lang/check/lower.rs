@@ -58,6 +58,8 @@ pub(crate) struct Lower<'t, 'w> {
     pub negated: bool,
     pub nodes: usize,
     pub depth: usize,
+    /// The bound on nodes was reported.
+    pub overflowed: bool,
     /// What the definition refers to, with the place.
     pub references: Vec<(DefinitionIndex, Span)>,
     pub unknown_in_negation: Vec<(Term, Span)>,
@@ -71,6 +73,8 @@ pub(crate) struct Lower<'t, 'w> {
 pub(crate) struct Absence {
     pub events: Vec<EventRef>,
     pub text: String,
+    /// Of `in last D`.
+    pub within: Option<Millis>,
     pub span: Span,
 }
 
@@ -86,6 +90,7 @@ impl<'t, 'w> Lower<'t, 'w> {
             negated: false,
             nodes: 0,
             depth: 0,
+            overflowed: false,
             references: Vec::new(),
             unknown_in_negation: Vec::new(),
             absences: Vec::new(),
@@ -106,7 +111,7 @@ impl<'t, 'w> Lower<'t, 'w> {
     /// Refuses what this version does not evaluate, and goes on checking.
     pub fn gate(&mut self, form: Form, span: Span) {
         if let Some(name) = form.refused() {
-            let help = "it is part of the language and was checked; `segmentd` will evaluate it in a later version";
+            let help = "it is part of the language and was checked; a later version evaluates it";
             self.report.help(Code::E16, span, format!("{name} is not evaluated by this version"), help);
         }
     }
@@ -114,7 +119,11 @@ impl<'t, 'w> Lower<'t, 'w> {
     /// One more node of the definition, one level deeper, while `f` runs.
     pub fn node<T>(&mut self, span: Span, f: impl FnOnce(&mut Self) -> Checked<T>) -> Checked<T> {
         self.nodes += 1;
+        if self.overflowed {
+            return Err(Stop);
+        }
         if self.nodes > DEFINITION_NODES_MAX {
+            self.overflowed = true;
             let message = format!("the definition has more than {DEFINITION_NODES_MAX} conditions and terms after its lets are inlined");
             return self.fail_help(Code::E14, span, message, "split it into segments that refer to each other by `in segment`");
         }
@@ -222,6 +231,9 @@ impl<'t, 'w> Lower<'t, 'w> {
 
     /// Says that a name is unknown, with the nearest known one or else `help`.
     pub fn unknown<T>(&mut self, what: &str, name: &Name, known: &[&str], help: &str) -> Checked<T> {
+        if self.world.lost.contains(name.text.as_str()) {
+            return Err(Stop);
+        }
         super::unknown(self.report, what, name, known.iter().copied(), help);
         Err(Stop)
     }
@@ -229,7 +241,7 @@ impl<'t, 'w> Lower<'t, 'w> {
 
 /// The name, where an expression is nothing but a name.
 pub(crate) fn lone_name(expr: &TreeExpr) -> Option<&Name> {
-    match &expr.kind {
+    match &*expr.kind {
         ExprKind::Bare(term) => match &term.kind {
             TermKind::Path(path) if path.len() == 1 => path.first(),
             _ => None,

@@ -72,6 +72,8 @@ struct World<'t> {
     /// Names of events whose declaration is faulty: what they lack is no news.
     broken_events: HashSet<String>,
     broken_cart: bool,
+    /// Names whose declaration could not be read at all.
+    lost: HashSet<&'t str>,
     lets: HashMap<&'t str, &'t Let>,
     /// In the order of the text; [`Head::index`] counts them until they are put in order.
     heads: Vec<Head<'t>>,
@@ -153,6 +155,7 @@ pub(crate) fn check(files: &[SourceFile], items: &[Item], report: &mut Report) -
         catalogue: Catalogue::default(),
         broken_events: HashSet::new(),
         broken_cart: false,
+        lost: HashSet::new(),
         lets: HashMap::new(),
         heads: Vec::new(),
         by_name: BTreeMap::new(),
@@ -187,6 +190,10 @@ fn declare<'t>(world: &mut World<'t>, items: &'t [Item], report: &mut Report) {
                 }
                 continue;
             }
+            ItemKind::Lost(name) => {
+                world.lost.insert(&name.text);
+                continue;
+            }
             ItemKind::Segment(segment) => (Kind::Segment, &segment.name),
             ItemKind::Score(score) => (Kind::Score, &score.name),
             ItemKind::Points(points) => (Kind::Points, &points.name),
@@ -214,7 +221,7 @@ fn twice(world: &World<'_>, report: &mut Report, what: &str, name: &Name, first:
         Code::E12,
         name.span,
         format!("`{}` is declared twice", name.text),
-        format!("the first is a {what} at {}", world.place(first)),
+        format!("the first is {} {what} at {}", if what == "event" { "an" } else { "a" }, world.place(first)),
     );
 }
 

@@ -152,7 +152,7 @@ impl<'t> Lower<'t, '_> {
         {
             return self.inlined(item, head.span, |lower, value| match value {
                 LetValue::Duration(dur) => Ok((Term::Literal(Value::Duration(lower.duration(dur)?)), Ty::Duration)),
-                LetValue::Expr(expr) => match &expr.kind {
+                LetValue::Expr(expr) => match &*expr.kind {
                     ExprKind::Bare(term) => lower.term_at(term, place),
                     _ => match lone_name(expr) {
                         Some(_) => Err(Stop),

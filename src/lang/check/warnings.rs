@@ -8,6 +8,7 @@ use super::super::definition::{Aggregate, EventRef, Expr, Rel, Term, TimeWindow,
 use super::super::diagnostic::Code;
 use super::super::display;
 use super::super::source::Span;
+use super::conditions::negate;
 use super::lower::Lower;
 use super::terms::events_of;
 use super::types::order;
@@ -17,7 +18,9 @@ use crate::model::Value;
 pub(super) fn neighbours(lower: &mut Lower<'_, '_>, operands: &[(Expr, Span)], unknown_from: usize, absence_from: usize) {
     let mut known: Vec<&Term> = Vec::new();
     let mut happened: Vec<Vec<EventRef>> = Vec::new();
-    for (operand, _) in operands {
+    // Under `not` each operand of the `or` is denied.
+    let said: Vec<Expr> = operands.iter().map(|(e, _)| if lower.negated { negate(e.clone()) } else { e.clone() }).collect();
+    for operand in &said {
         let of = match operand {
             Expr::And(of) => of.as_slice(),
             other => std::slice::from_ref(other),
@@ -78,7 +81,10 @@ pub(super) fn flush(lower: &mut Lower<'_, '_>) {
             Code::W02,
             absence.span,
             format!("this also holds for customers who never did `{text}`"),
-            format!("if they are not meant: `last({text}) at least 30d ago`, or `and any {text} ever`"),
+            match absence.within {
+                Some(d) => format!("if they are not meant: `last({text}) at least {d} ago`, or add `and any {text} ever`"),
+                None => format!("if they are not meant, add `and any {text} ever`"),
+            },
         );
     }
 }

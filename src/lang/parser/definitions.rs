@@ -37,12 +37,15 @@ impl Parser<'_> {
             let start = self.at;
             self.depth = 0;
             self.in_filter = false;
+            self.gave_up = false;
+            self.unreadable = false;
             match self.item() {
-                Ok(kind) => items.push(Item { kind, broken: self.report.errors() > errors }),
+                Ok(kind) => items.push(Item { kind, broken: self.gave_up || self.report.errors() > errors }),
                 Err(Stop) => {
                     if self.at == start {
                         self.bump();
                     }
+                    items.extend(self.lost_name(start));
                     self.recover(|p| p.small_item_starts());
                     // What is left of a body that was given up.
                     while self.is_sign("}") {
@@ -52,6 +55,18 @@ impl Parser<'_> {
             }
         }
         items
+    }
+
+    /// The name after the word that opened an item, so that its uses are not called unknown.
+    fn lost_name(&self, start: usize) -> Option<Item> {
+        let token = self.tokens.get(start + 1)?;
+        let (text, quoted) = match &token.kind {
+            Kind::Word => (self.text_of(token).to_string(), false),
+            Kind::Quoted(text) => (text.clone(), true),
+            _ => return None,
+        };
+        let opens = ITEMS.contains(&self.text_of(&self.tokens[start]));
+        opens.then(|| Item { kind: ItemKind::Lost(Name { text, quoted, span: token.span }), broken: true })
     }
 
     /// An item with a body starts here. Asked also inside of bodies, to notice a `}` that is missing.
@@ -114,13 +129,17 @@ impl Parser<'_> {
                 return;
             }
             if self.is_end() || self.item_starts() {
-                let _: Parsed<()> = self.expected(&format!("`}}` at the end of {what}"), None);
+                self.gave_up = true;
+                if !self.unreadable {
+                    let _: Parsed<()> = self.expected(&format!("`}}` at the end of {what}"), None);
+                }
                 return;
             }
             let (start, depth) = (self.at, self.depth);
             if clause(self).is_err() {
                 self.depth = depth;
                 self.in_filter = false;
+                self.gave_up = true;
                 if self.at == start {
                     self.bump();
                 }
@@ -199,7 +218,6 @@ impl Parser<'_> {
     fn segment(&mut self) -> Parsed<Segment> {
         let name = self.opening("the name of the segment")?;
         let mut segment = Segment { name, meta: Vec::new(), lets: Vec::new(), rules: Vec::new() };
-        let errors = self.report.errors();
         let what = format!("segment `{}`", segment.name.text);
         self.body(&what, Self::segment_clause_starts, |p| {
             match p.word(0) {
@@ -212,7 +230,7 @@ impl Parser<'_> {
             }
             Ok(())
         });
-        if !segment.rules.iter().any(|r| matches!(r.kind, RuleKind::When(_))) && self.report.errors() == errors {
+        if !segment.rules.iter().any(|r| matches!(r.kind, RuleKind::When(_))) && !self.gave_up {
             let help = Some("a segment says who belongs to it: `when any login in last 7d`");
             let message = format!("segment `{}` has no `when`", segment.name.text);
             let _: Parsed<()> = self.error(Code::E01, segment.name.span, message, help);
@@ -334,7 +352,6 @@ impl Parser<'_> {
     fn score(&mut self) -> Parsed<Score> {
         let name = self.opening("the name of the score")?;
         let mut score = Score { name, meta: Vec::new(), half_life: None, rules: Vec::new(), cap: None };
-        let errors = self.report.errors();
         let what = format!("score `{}`", score.name.text);
         self.body(&what, Self::score_clause_starts, |p| {
             let span = p.span();
@@ -365,7 +382,7 @@ impl Parser<'_> {
             }
             Ok(())
         });
-        if score.half_life.is_none() && self.report.errors() == errors {
+        if score.half_life.is_none() && !self.gave_up {
             let message = format!("score `{}` has no `half_life`", score.name.text);
             let _: Parsed<()> = self.error(Code::E01, score.name.span, message, Some("for example `half_life 2d`"));
         }
@@ -427,7 +444,6 @@ impl Parser<'_> {
     fn stages(&mut self) -> Parsed<Stages> {
         let name = self.opening("the name of the stages")?;
         let mut stages = Stages { name, meta: Vec::new(), stages: Vec::new(), otherwise: None };
-        let errors = self.report.errors();
         let what = format!("stages `{}`", stages.name.text);
         let starts = |p: &Self| p.meta_starts() || p.is_name_at(0) && matches!(p.word(1), "when" | "otherwise");
         self.body(&what, starts, |p| {
@@ -451,7 +467,7 @@ impl Parser<'_> {
             }
             Ok(())
         });
-        if stages.otherwise.is_none() && self.report.errors() == errors {
+        if stages.otherwise.is_none() && !self.gave_up {
             let message = format!("stages `{}` has no stage that holds otherwise", stages.name.text);
             let _: Parsed<()> = self.error(Code::E01, stages.name.span, message, Some("end with a line such as `prospect otherwise`"));
         }

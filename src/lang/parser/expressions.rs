@@ -38,7 +38,7 @@ impl Parser<'_> {
             }
             self.bump();
             let operand = self.unary()?;
-            if let ExprKind::HeldFor(inner, _) = &operand.kind {
+            if let ExprKind::HeldFor(inner, _) = &*operand.kind {
                 let at = Span { start: inner.span.end, ..operand.span };
                 self.ambiguous_dwell(
                     at,
@@ -49,8 +49,7 @@ impl Parser<'_> {
             operands.push(operand);
         }
         let span = operands[0].span.to(self.last_span());
-        let kind = if word == "and" { ExprKind::And(operands) } else { ExprKind::Or(operands) };
-        Ok(Expr { kind, span })
+        Ok(Expr { kind: Box::new(if word == "and" { ExprKind::And(operands) } else { ExprKind::Or(operands) }), span })
     }
 
     fn ambiguous_dwell(&mut self, span: Span, form: &str, ways: &str) {
@@ -65,19 +64,20 @@ impl Parser<'_> {
         if self.is_word("not") && !self.word_is_property() {
             self.bump();
             let inner = self.nested(Self::unary)?;
-            if let ExprKind::HeldFor(held, _) = &inner.kind {
+            if let ExprKind::HeldFor(held, _) = &*inner.kind {
                 let at = Span { start: held.span.end, ..inner.span };
                 self.ambiguous_dwell(at, "`not a for at least D`", "`not (a for at least D)` or `(not a) for at least D`");
             }
-            return Ok(Expr { kind: ExprKind::Not(Box::new(inner)), span: span.to(self.last_span()) });
+            return Ok(Expr { kind: Box::new(ExprKind::Not(inner)), span: span.to(self.last_span()) });
         }
         let depth = self.depth;
-        let mut expr = self.atom()?;
+        // Not from `atom`, so that nesting costs only small frames.
+        let mut expr = if self.is_sign("(") { self.parenthesised()? } else { self.atom()? };
         while self.is_word("for") {
             self.bump();
             self.expect_words(&["at", "least"])?;
             let duration = self.duration()?;
-            expr = Expr { kind: ExprKind::HeldFor(Box::new(expr), duration), span: span.to(self.last_span()) };
+            expr = Expr { kind: Box::new(ExprKind::HeldFor(expr, duration)), span: span.to(self.last_span()) };
             // Each `for` nests the one before: the bound on depth holds for them too.
             self.depth += 1;
             if self.is_word("for") {
@@ -104,6 +104,9 @@ impl Parser<'_> {
 
     fn atom(&mut self) -> Parsed<Expr> {
         let span = self.span();
+        if self.item_starts() {
+            return self.expected("a condition", Some(CONDITION_HELP));
+        }
         let property = self.word_is_property();
         let word = if property { "" } else { self.word(0) };
         let opens = self.is_sign_at(1, "(");
@@ -159,7 +162,6 @@ impl Parser<'_> {
                 self.bump();
                 ExprKind::Consent(self.name("the name of a purpose")?)
             }
-            _ if self.is_sign("(") => return self.parenthesised(),
             _ if word.is_empty() && !property && !self.term_starts() => return self.expected("a condition", Some(CONDITION_HELP)),
             _ if RESERVED.contains(&word) && !matches!(word, "true" | "false" | "customer" | "cart" | "local") && !self.in_filter => {
                 return self.expected("a condition", Some(CONDITION_HELP));
@@ -169,7 +171,7 @@ impl Parser<'_> {
                 return self.related(term);
             }
         };
-        Ok(Expr { kind, span: span.to(self.last_span()) })
+        Ok(Expr { kind: Box::new(kind), span: span.to(self.last_span()) })
     }
 
     fn term_starts(&self) -> bool {
@@ -187,11 +189,16 @@ impl Parser<'_> {
         let inner = self.expression()?;
         self.expect_sign(")")?;
         let span = span.to(self.last_span());
-        if let ExprKind::Bare(term) = inner.kind {
-            let term = self.term_from(Term { kind: term.kind, span })?;
-            return self.related(term);
+        match *inner.kind {
+            ExprKind::Bare(term) => self.related_from(Term { kind: term.kind, span }),
+            kind => Ok(Expr { kind: Box::new(ExprKind::Paren(Expr { kind: Box::new(kind), span: inner.span })), span }),
         }
-        Ok(Expr { kind: ExprKind::Paren(Box::new(inner)), span })
+    }
+
+    /// Goes on after the first value of a term that a relation may follow.
+    fn related_from(&mut self, first: Term) -> Parsed<Expr> {
+        let term = self.term_from(first)?;
+        self.related(term)
     }
 
     fn quantified(&mut self, quantifier: Quantifier) -> Parsed<ExprKind> {
@@ -227,7 +234,7 @@ impl Parser<'_> {
             return self.expected("a time window, or `.` and a property", Some(help));
         }
         let window = self.window()?;
-        Ok(Expr { kind: ExprKind::EventIn { which, of, window }, span: span.to(self.last_span()) })
+        Ok(Expr { kind: Box::new(ExprKind::EventIn { which, of, window }), span: span.to(self.last_span()) })
     }
 
     fn sequence(&mut self) -> Parsed<ExprKind> {
@@ -334,9 +341,9 @@ impl Parser<'_> {
     fn related(&mut self, of: Term) -> Parsed<Expr> {
         let start = of.span;
         let Some(relation) = self.relation()? else {
-            return Ok(Expr { span: of.span, kind: ExprKind::Bare(of) });
+            return Ok(Expr { span: of.span, kind: Box::new(ExprKind::Bare(of)) });
         };
-        Ok(Expr { kind: ExprKind::Related { of, relation }, span: start.to(self.last_span()) })
+        Ok(Expr { kind: Box::new(ExprKind::Related { of, relation }), span: start.to(self.last_span()) })
     }
 
     fn relation(&mut self) -> Parsed<Option<Relation>> {

@@ -36,7 +36,7 @@ pub(crate) fn is_reserved(word: &str) -> bool {
 /// Parses one text. Never panics; messages go to `report`.
 pub(crate) fn parse(file: u32, text: &str, report: &mut Report) -> Vec<Item> {
     let tokens = lex(file, text, report);
-    let mut parser = Parser { text, tokens, at: 0, report, depth: 0, in_filter: false };
+    let mut parser = Parser { text, tokens, at: 0, report, depth: 0, in_filter: false, gave_up: false, unreadable: false };
     parser.file()
 }
 
@@ -48,6 +48,10 @@ struct Parser<'a> {
     depth: usize,
     /// Inside `[...]` a bare word is a property, whatever the word.
     in_filter: bool,
+    /// A clause of the present item was given up.
+    gave_up: bool,
+    /// ... because of what the lexer could not read, which may have swallowed a bracket.
+    unreadable: bool,
 }
 
 impl<'a> Parser<'a> {
@@ -133,7 +137,9 @@ impl<'a> Parser<'a> {
 
     /// Says what should stand here; silent where the lexer already spoke.
     fn expected<T>(&mut self, what: &str, help: Option<&str>) -> Parsed<T> {
-        if *self.kind() != Kind::Bad {
+        if *self.kind() == Kind::Bad {
+            self.unreadable = true;
+        } else {
             let (message, span) = (format!("expected {what}, found {}", self.found()), self.span());
             self.report.push(Code::E01, span, message, help.map(str::to_string));
         }
@@ -163,6 +169,17 @@ impl<'a> Parser<'a> {
         let name = match self.kind() {
             Kind::Word => Name { text: self.word(0).to_string(), quoted: false, span },
             Kind::Quoted(text) => Name { text: text.clone(), quoted: true, span },
+            Kind::Currency => {
+                let text = self.text_of(self.token(0)).to_string();
+                let lower = text.to_lowercase();
+                let help = format!("write `{lower}`; where the data carry it, say so: `{lower} string from \"/{text}\"`");
+                self.report.help(Code::E15, span, format!("`{text}` is not a name: names are lower case with underscores"), help);
+                Name { text, quoted: true, span }
+            }
+            Kind::Int(_) | Kind::Duration(_) => {
+                let message = format!("{} is not a name: it starts with a digit", self.found());
+                return self.error(Code::E15, span, message, None);
+            }
             _ => return self.expected(what, None),
         };
         self.bump();
@@ -179,9 +196,6 @@ impl<'a> Parser<'a> {
         if !name.quoted && is_reserved(&name.text) {
             let message = format!("`{}` is a reserved word and cannot be used as a name here", name.text);
             self.report.help(Code::E15, name.span, message, format!("choose another name, or write it in back-quotes: ``{}``", name.text));
-        }
-        if name.text.starts_with(|c: char| c.is_ascii_digit()) && !name.quoted {
-            self.report.add(Code::E15, name.span, format!("`{}` is not a name: it starts with a digit", name.text));
         }
         Ok(name)
     }
