@@ -66,3 +66,16 @@ pub const WINDOW_MAX_MS: i64 = 36_525 * 86_400_000;
 
 const _: () = assert!(EXPRESSION_NESTING_MAX < INLINED_NESTING_MAX);
 const _: () = assert!(CATALOGUE_ENTRIES_MAX <= u16::MAX as usize);
+
+/// Lines of a cart that are told apart (LANGUAGE.md S43); what comes on top is summed into one overflow line and counted.
+pub const CART_LINES_MAX: usize = 200;
+
+/// Cart events of one customer within the reorder buffer that can be folded again; beyond it the oldest are settled early. A person makes a
+/// few in ten minutes.
+pub const CART_PENDING_MAX: usize = 256;
+
+/// Event ids kept per customer to tell duplicates (LANGUAGE.md S29); beyond it the oldest leave first and are counted.
+pub const EVENT_IDS_MAX: usize = 256;
+
+/// Largest constant for which a count keeps that many instants instead of a log (LANGUAGE.md S9).
+pub const RING_CONSTANT_MAX: i64 = 64;

@@ -9,21 +9,16 @@
 //! - A quantity of 0 or less adds, sets and takes nothing. An add without price keeps the price that the line has.
 //! - Lines of one name within a `set` are added up. A `set` that leaves names, quantities and prices as they are leaves `changed_at`.
 //! - What is in the overflow line cannot be taken out by name, only by `set`, `clear` and `buy` without lines.
-//! - At most [`PENDING_MAX`] events wait; beyond it the oldest join the checkpoint early.
+//! - At most [`CART_PENDING_MAX`] events wait; beyond it the oldest join the checkpoint early.
 
 mod content;
 
 use content::{Content, Effect};
 
 use super::features::codec::{Reader, ValueRef, put_i64, put_instant, put_u64, read_value};
+use crate::limits::CART_PENDING_MAX;
 use crate::model::{CartAction, Currency, Money};
 use crate::time::{Millis, Timestamp};
-
-/// Lines that are told apart (LANGUAGE.md S43); what comes on top is summed into one overflow line.
-pub const LINES_MAX: usize = 200;
-
-/// Events that can be folded again.
-pub const PENDING_MAX: usize = 256;
 
 /// The same for every customer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,7 +195,7 @@ impl Cart {
     pub fn settle(&mut self, plan: &CartPlan, clock: Timestamp) {
         let closed = clock - plan.buffer_max;
         let old = self.pending.iter().take_while(|p| p.place < closed).count();
-        self.checkpoint_first(plan, old.max(self.pending.len().saturating_sub(PENDING_MAX)));
+        self.checkpoint_first(plan, old.max(self.pending.len().saturating_sub(CART_PENDING_MAX)));
     }
 
     fn checkpoint_first(&mut self, plan: &CartPlan, n: usize) {
@@ -450,7 +445,7 @@ mod tests {
     #[test]
     fn what_comes_on_top_of_200_lines_is_one_line() {
         let mut cart = Cart::default();
-        let names: Vec<String> = (0..LINES_MAX + 3).map(|i| format!("p{i}")).collect();
+        let names: Vec<String> = (0..crate::limits::CART_LINES_MAX + 3).map(|i| format!("p{i}")).collect();
         let mut overflowed = 0;
         for (i, name) in names.iter().enumerate() {
             overflowed += apply(&mut cart, CartAction::Add, i as i64, &[line(name, Some(2), euro(10))]).overflowed;

@@ -1,14 +1,12 @@
 //! Event ids seen of one customer (LANGUAGE.md S29, R20): a repeated id is dropped while it is younger, by arrival, than the window of
 //! the event type that brought it first.
 //!
-//! An id is its 64-bit hash; sixteen bits of the body's hash tell a repetition from a conflict. At most [`IDS_MAX`] per customer: the
+//! An id is its 64-bit hash; sixteen bits of the body's hash tell a repetition from a conflict. At most [`EVENT_IDS_MAX`] per customer: the
 //! oldest leave first.
 
 use super::features::codec::{Reader, put_fixed64, put_instant, put_u64};
+use crate::limits::EVENT_IDS_MAX;
 use crate::time::{Millis, Timestamp};
-
-/// Ids kept per customer (LANGUAGE.md S29).
-pub const IDS_MAX: usize = 256;
 
 /// What an event's id says of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +55,7 @@ impl Dedup {
         if window.0 <= 0 {
             return Seen::New { evicted: false };
         }
-        let evicted = self.ids.len() >= IDS_MAX;
+        let evicted = self.ids.len() >= EVENT_IDS_MAX;
         if evicted {
             self.ids.remove(0);
             self.bodies.remove(0);
@@ -137,13 +135,13 @@ mod tests {
     #[test]
     fn the_oldest_leave_first_and_say_so() {
         let mut d = Dedup::default();
-        for id in 0..IDS_MAX as u64 {
+        for id in 0..EVENT_IDS_MAX as u64 {
             assert_eq!(d.check(id, 0, Timestamp(5), Millis(10)), NEW);
         }
         assert_eq!(d.check(1_000, 0, Timestamp(5), Millis(10)), Seen::New { evicted: true });
         assert_eq!(d.check(1, 0, Timestamp(5), Millis(10)), Seen::Duplicate);
         assert_eq!(d.check(0, 0, Timestamp(5), Millis(10)), Seen::New { evicted: true });
-        assert_eq!(d.len(), IDS_MAX);
+        assert_eq!(d.len(), EVENT_IDS_MAX);
     }
 
     #[test]

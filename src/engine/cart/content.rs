@@ -1,14 +1,15 @@
 //! What a cart holds, and what one event does to it.
 
-use super::{LINES_MAX, Line, Pending, PendingLine, Span};
+use super::{Line, Pending, PendingLine, Span};
 use crate::engine::features::codec::{Reader, put_fixed64, put_i64, put_i128, put_instant, put_u64};
+use crate::limits::CART_LINES_MAX;
 use crate::model::{CartAction, Currency, Money};
 use crate::time::Timestamp;
 
 /// Lines, the overflow line, and the `ts` of the newest `set`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Content {
-    /// At most [`LINES_MAX`], no key twice.
+    /// At most [`CART_LINES_MAX`], no key twice.
     pub(super) lines: Vec<Line>,
     overflow_quantity: i64,
     /// Minor units of the workspace's currency.
@@ -140,7 +141,7 @@ impl Content {
             present.quantity = present.quantity.saturating_add(quantity);
             present.price = line.price.or(present.price);
             present.values = line.values;
-        } else if self.lines.len() < LINES_MAX {
+        } else if self.lines.len() < CART_LINES_MAX {
             self.lines.push(Line { key: line.key, quantity, price: line.price, values: line.values });
         } else {
             self.overflow_quantity = self.overflow_quantity.saturating_add(quantity);
@@ -188,7 +189,7 @@ impl Content {
             self.overflow_quantity = reader.i64();
             self.overflow_value = reader.i128();
         }
-        for _ in 0..(head >> 2).min(LINES_MAX as u64) {
+        for _ in 0..(head >> 2).min(CART_LINES_MAX as u64) {
             let quantity = reader.i64();
             let (key, price, values) = read_line(reader, home, arena);
             self.lines.push(Line { key, quantity, price, values });

@@ -7,11 +7,9 @@
 use super::codec::{Reader, put_instant, put_u64};
 use super::window::{AgeWindow, Ratio, Verdict, satisfies};
 use crate::lang::definition::Rel;
+use crate::limits::RING_CONSTANT_MAX;
 pub use crate::plan::feature::Keep;
 use crate::time::Timestamp;
-
-/// Largest constant a ring is built for (LANGUAGE.md S9: counts against a constant up to 64 are exact).
-pub const RING_CONSTANT_MAX: i64 = 64;
 
 /// **Shape:** ascending instants, ties repeated, at most the capacity that [`insert`](Ring::insert) is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
