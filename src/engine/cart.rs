@@ -89,7 +89,7 @@ struct PendingLine {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Pending {
     ts: Timestamp,
-    /// Ascending: the event's `ts`, or for one beyond the buffer the place of the event after which it was appended.
+    /// Ascending: the event's `ts`, or for one beyond the buffer at least the place of the event after which it was appended.
     place: Timestamp,
     action: CartAction,
     lines: Vec<PendingLine>,
@@ -164,7 +164,7 @@ impl Cart {
         self.settle(plan, clock);
         let late = !in_order && clock - event.ts > buffer;
         let place = match self.pending.last() {
-            Some(last) if late => last.place,
+            Some(last) if late => last.place.max(event.ts),
             _ => event.ts,
         };
         let lines = event.lines.iter().map(|l| self.keep(event.action, l)).collect();
@@ -182,10 +182,6 @@ impl Cart {
             outcome.overflowed = self.refold(plan, Some(at));
         }
         self.settle(plan, clock);
-        if late && self.pending.len() == 1 {
-            // Nothing can come before it: it has its place already.
-            self.checkpoint_first(plan, 1);
-        }
         self.summarize(plan);
         outcome.changed = before.0 != self.summary || !self.current.same(&before.1, &self.arena);
         outcome
@@ -481,7 +477,7 @@ mod tests {
     impl Naive {
         fn apply(&mut self, late: bool, ts: i64, action: CartAction, lines: Vec<(u64, Option<i64>, Option<Money>, i64)>) {
             let place = match self.events.last() {
-                Some(last) if late => last.0,
+                Some(last) if late => last.0.max(ts),
                 _ => ts,
             };
             let at = self.events.iter().rposition(|e| e.0 <= place).map_or(0, |i| i + 1);
