@@ -164,7 +164,7 @@ impl Score {
 }
 
 /// `points * 2^-(age / half_life)`; ages below 0 count as 0.
-fn decayed(points: f64, age: Millis, half_life: Millis) -> f64 {
+pub fn decayed(points: f64, age: Millis, half_life: Millis) -> f64 {
     if age.0 <= 0 || half_life.0 <= 0 || points == 0.0 {
         return points;
     }
