@@ -283,6 +283,16 @@ mod tests {
         assert_eq!(scale(f64::MAX, 2_000), f64::MAX * 2f64.powi(-1_000) * 2f64.powi(-1_000));
     }
 
+    /// The same bits on every machine: a journal written on one is replayed on another.
+    #[test]
+    fn the_bits_of_decay_never_change() {
+        let bits = (0..100_000i64).fold(0u64, |hash, age| {
+            let value = decayed(1.0 + age as f64 / 7.0, Millis(age * 37), Millis(172_800));
+            hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ value.to_bits()
+        });
+        assert_eq!(bits, 2_025_140_906_478_533_300);
+    }
+
     /// The crossing is exact with respect to the evaluation, whatever the guess was.
     #[test]
     fn crossings_are_the_first_millisecond_that_differs() {
