@@ -79,3 +79,6 @@ pub const EVENT_IDS_MAX: usize = 256;
 
 /// Largest constant for which a count keeps that many instants instead of a log (LANGUAGE.md S9).
 pub const RING_CONSTANT_MAX: i64 = 64;
+
+/// What a published record takes in any case, for the output budget: hashes, instants, names of fields.
+pub const PUBLISHED_BYTES_BASE: usize = 320;

@@ -7,24 +7,44 @@
 //! that c owes (deadline + settle before its arrival) fire; those of other customers fire at the end of the batch, in the order
 //! (deadline, customer hash), under the output budget.
 
+mod apply;
 pub mod batch;
 pub mod cart;
+mod customer;
 pub mod dedup;
+mod evaluate;
+mod explain;
 pub mod features;
+mod feed;
+mod filter;
+mod machine;
 pub mod output;
+mod program;
+mod reason;
 pub mod score;
+mod snapshot;
 pub mod store;
 pub mod timers;
+mod value;
 
 use std::sync::Arc;
 
 use crate::ids::DefinitionIndex;
 use crate::model::Membership;
 use crate::plan::Plan;
+use crate::plan::node::UnitId;
 use crate::time::{Millis, Timestamp};
+
+use evaluate::Work;
+use feed::Feeder;
+use machine::Agenda;
+use program::Program;
+use store::Store;
+use timers::Timers;
 
 pub use batch::{Batch, Body, Datum, Record};
 pub use output::{Applied, Counts, DeadLetter, HerdCursor, Outputs, Published};
+pub use snapshot::LoadError;
 
 /// Settings that decide outcomes (LANGUAGE.md 8.12); the same in a replay, so they are part of the journal's engine version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,40 +77,50 @@ impl Default for Settings {
 
 /// The engine of one shard.
 pub struct Engine {
-    plan: Arc<Plan>,
-    settings: Settings,
+    program: Program,
     clock: Timestamp,
+    /// Timers up to here may fire: more than the clock only while a herd that the output budget cut is being worked off.
+    horizon: Timestamp,
     /// By [`DefinitionIndex`].
     members: Vec<u64>,
-}
-
-/// Why a saved engine cannot be loaded.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum LoadError {
-    /// Written by another version of the engine, or under other definitions: restore by replay instead.
-    #[error("saved state is of another version or of other definitions")]
-    Version,
-    /// The bytes are no saved state: use an older snapshot.
-    #[error("saved state is damaged at byte {at}")]
-    Damaged { at: usize },
+    /// Customers with an armed timer.
+    armed: usize,
+    store: Store,
+    timers: Timers,
+    work: Work,
+    agenda: Agenda,
+    feeder: Feeder,
+    /// Units that would turn at the present millisecond without the record, and to what.
+    without: Vec<(UnitId, bool)>,
+    buffer: Vec<u8>,
+    temporary: Vec<u8>,
 }
 
 impl Engine {
     /// An engine that has seen nothing; its clock stands before every instant.
     pub fn new(plan: Arc<Plan>, settings: Settings) -> Engine {
         let members = vec![0; plan.workspace().definitions.len()];
-        Engine { plan, settings, clock: Timestamp::MIN, members }
-    }
-
-    /// Applies the records in order, then fires timers: those before the clock and, with `idle_until`, those up to and including it.
-    pub fn apply(&mut self, batch: &Batch, idle_until: Option<Timestamp>, outputs: &mut Outputs) -> Applied {
-        let _ = (batch, idle_until, outputs, &self.settings);
-        Applied { clock: self.clock, cursor: None, changed: false }
+        let program = Program::new(plan, settings);
+        Engine {
+            work: Work::new(&program),
+            feeder: Feeder::new(&program),
+            program,
+            clock: Timestamp::MIN,
+            horizon: Timestamp::MIN,
+            members,
+            armed: 0,
+            store: Store::new(),
+            timers: Timers::new(),
+            agenda: Agenda::default(),
+            without: Vec::new(),
+            buffer: Vec::new(),
+            temporary: Vec::new(),
+        }
     }
 
     /// The first instant at which a timer may be due; never too late, perhaps too early.
     pub fn next_wake(&self) -> Option<Timestamp> {
-        None
+        self.timers.next_deadline()
     }
 
     pub fn clock(&self) -> Timestamp {
@@ -98,16 +128,16 @@ impl Engine {
     }
 
     pub fn plan(&self) -> &Arc<Plan> {
-        &self.plan
+        &self.program.plan
     }
 
     pub fn customers(&self) -> usize {
-        0
+        self.store.len()
     }
 
     /// Customers with an armed timer.
     pub fn armed(&self) -> usize {
-        0
+        self.armed
     }
 
     /// Members per definition, by [`DefinitionIndex`].
@@ -119,37 +149,31 @@ impl Engine {
         self.members[definition.at()]
     }
 
-    /// Hash of the durable state: a sum over customers, so their order does not matter; the clock is in it, what is derived is not.
-    pub fn digest(&self) -> u128 {
-        0
-    }
-
-    /// Appends the whole state.
-    pub fn save(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.clock.0.to_le_bytes());
-    }
-
-    /// The engine that [`Engine::save`] wrote.
-    pub fn load(plan: Arc<Plan>, settings: Settings, bytes: &[u8]) -> Result<Engine, LoadError> {
-        let clock = bytes.try_into().map(i64::from_le_bytes).map_err(|_| LoadError::Damaged { at: 0 })?;
-        let mut engine = Engine::new(plan, settings);
-        engine.clock = Timestamp(clock);
-        Ok(engine)
-    }
-
-    /// Present memberships of a customer, in the order of definitions; empty for an unknown one.
+    /// Present memberships of a customer, in the order of definitions, with `emit` as it is at the clock; empty for an unknown one.
     pub fn memberships(&self, customer: &str) -> Vec<Membership> {
-        let _ = customer;
-        Vec::new()
+        match self.look_at(customer) {
+            Some(mut work) => machine::memberships(&self.program, &mut work, self.clock),
+            None => Vec::new(),
+        }
     }
 
     /// The customer's state in words, for people.
     pub fn describe(&self, customer: &str) -> String {
-        format!("{customer}: unknown customer\n")
+        match self.look_at(customer) {
+            Some(mut work) => explain::describe(&self.program, &mut work, self.clock),
+            None => format!("{customer}: no record so far\n"),
+        }
+    }
+
+    /// A customer in scratch of its own, so that looking disturbs nothing.
+    fn look_at(&self, customer: &str) -> Option<Work> {
+        let slot = self.store.find(batch::customer_hash(customer), customer)?;
+        let mut work = Work::new(&self.program);
+        work.take(slot, customer, self.store.get(slot)).then_some(work)
     }
 
     /// Bytes of heap for customers, index and timers.
     pub fn memory(&self) -> usize {
-        0
+        self.store.memory() + self.timers.memory()
     }
 }

@@ -188,7 +188,7 @@ fn routes(builder: &Builder, schema: &Schema) -> Vec<Route> {
         }
     }
     for rule in &schema.catalogue.cart {
-        routes[rule.event.at()].cart = Some(cart_route(builder, schema, rule));
+        routes[rule.event.at()].cart.push(cart_route(builder, schema, rule));
     }
     routes
 }
@@ -217,7 +217,8 @@ fn cart_route(builder: &Builder, schema: &Schema, rule: &crate::model::CartRule)
     CartRoute {
         action: rule.action,
         lines: rule.lines.and_then(|p| slots[p.at()]),
-        product: product.or(sku),
+        product,
+        sku,
         variant,
         quantity,
         price,

@@ -20,7 +20,8 @@ pub struct Route {
     pub tables: Vec<Table>,
     /// Filters that only looking at them decides.
     pub scan: Vec<Candidate>,
-    pub cart: Option<CartRoute>,
+    /// What the event does to the cart, in the order of the catalogue.
+    pub cart: Vec<CartRoute>,
 }
 
 #[derive(Clone, Debug)]
@@ -76,6 +77,8 @@ pub struct CartRoute {
     pub lines: Option<u16>,
     /// Places of the line's own data: in the event's slots, or in the fields of a list's element.
     pub product: Option<u16>,
+    /// Asked where the product is missing.
+    pub sku: Option<u16>,
     pub variant: Option<u16>,
     pub quantity: Option<u16>,
     pub price: Option<u16>,

@@ -1,0 +1,223 @@
+//! The way in: records in their order, each with the timers that its customer owes before it, then everybody else's due timers.
+
+use super::batch::{Batch, Body, Record};
+use super::customer;
+use super::dedup::Seen;
+use super::feed::Placed;
+use super::machine::{self, RecordStep, Step};
+use super::output::{Applied, DeadLetter, HerdCursor, Outputs};
+use super::{Counts, Engine};
+use crate::model::DeadLetterReason;
+use crate::time::{Millis, Timestamp};
+
+/// How far ahead of a record its customer's index line, and half of that ahead its bytes, are asked for.
+const PREFETCH: usize = 16;
+
+impl Engine {
+    /// Applies the records in order, then fires timers: those before the clock and, with `idle_until`, those up to and including it.
+    ///
+    /// Per customer nothing depends on how records fall into batches (R40): before a record is applied the timers that its customer
+    /// owes fire, and those of others fire at the end in the order (deadline, customer hash) as far as the output budget goes.
+    pub fn apply(&mut self, batch: &Batch, idle_until: Option<Timestamp>, outputs: &mut Outputs) -> Applied {
+        let start = outputs.bytes;
+        for (i, record) in batch.records.iter().enumerate() {
+            if let Some(ahead) = batch.records.get(i + PREFETCH) {
+                self.store.prefetch(ahead.customer_hash);
+            }
+            if let Some(ahead) = batch.records.get(i + PREFETCH / 2) {
+                self.store.prefetch_cell(ahead.customer_hash);
+            }
+            self.record(batch, record, outputs);
+        }
+        let before_clock = self.clock - Millis(1);
+        self.horizon = self.horizon.max(before_clock).max(idle_until.unwrap_or(Timestamp::MIN));
+        let (cursor, turned) = self.fire(start, outputs);
+        if cursor.is_none() {
+            self.horizon = Timestamp::MIN;
+        }
+        let store = &self.store;
+        self.timers.tidy(self.armed, 2 * batch.records.len() + 256, |deadline, slot| customer::armed(store.get(slot)) == deadline);
+        Applied { clock: self.clock, cursor, changed: turned || !batch.records.is_empty() }
+    }
+
+    fn record(&mut self, batch: &Batch, record: &Record, out: &mut Outputs) {
+        out.counts.records += 1;
+        self.clock = self.clock.max(record.arrival);
+        let t = self.clock;
+        let settings = &self.program.settings;
+        let ts = record.ts.unwrap_or(record.arrival);
+        match record.body {
+            Body::Rejected { reason, detail } => return dead_letter(record, reason, batch.text(detail), out),
+            Body::Ignored => {
+                out.counts.ignored_events += 1;
+                return;
+            }
+            _ if ts - record.arrival > settings.max_future_skew => {
+                let detail = format!("ts is {} after the arrival, more than {}", ts - record.arrival, settings.max_future_skew);
+                return dead_letter(record, DeadLetterReason::Future, &detail, out);
+            }
+            _ => {}
+        }
+        let ts = ts.min(record.arrival);
+        if let Some(max) = settings.max_age.filter(|max| t - ts > *max) {
+            let detail = format!("ts is {} before the clock, more than {max}", t - ts);
+            return dead_letter(record, DeadLetterReason::TooLate, &detail, out);
+        }
+        let id = batch.text(record.customer);
+        let slot = self.store.find(record.customer_hash, id);
+        match slot {
+            Some(slot) => {
+                self.take(slot);
+                self.owed(t, out);
+            }
+            None => {
+                out.counts.new_customers += 1;
+                self.work.begin(id, ts);
+            }
+        }
+        let work = &mut self.work;
+        let program = &self.program;
+        if let Body::Event { event, .. } = record.body {
+            out.counts.events += 1;
+            if let Some(event_id) = record.id {
+                let window = program.plan.workspace().catalogue.events[event.at()].dedup.unwrap_or(program.settings.duplicate_window);
+                let hash = xxhash_rust::xxh3::xxh3_64(batch.text(event_id).as_bytes());
+                match work.customer.dedup.check(hash, record.body_hash, t, window) {
+                    Seen::New { evicted } => out.counts.ids_evicted += u64::from(evicted),
+                    seen => {
+                        out.counts.duplicates += 1;
+                        out.counts.conflicts += u64::from(seen == Seen::Conflict);
+                        return self.put_back(slot, record.customer_hash);
+                    }
+                }
+            }
+        }
+        // R2: what would turn at this very millisecond without the record is left to its timers.
+        self.without.clear();
+        self.agenda.clear();
+        if work.customer.next_due() <= t {
+            work.new_pass();
+            for i in 0..work.customer.deadlines.len() {
+                let (unit, until) = work.customer.deadlines[i];
+                let member = work.customer.is_member(unit);
+                if until <= t {
+                    let would = work.wants(program, unit, member, t).holds;
+                    if would != member {
+                        self.without.push((unit, would));
+                    }
+                }
+            }
+        }
+        let in_order = slot.is_none() || ts >= work.customer.greatest;
+        let placed = Placed { ts, floor: work.customer.greatest.max(ts), t, in_order };
+        let agenda = &mut self.agenda;
+        match record.body {
+            Body::Event { event, slots } => {
+                self.feeder.event(program, work, agenda, batch, (event, batch.data(slots)), placed, &mut out.counts);
+            }
+            Body::Traits(range) => {
+                for entry in batch.traits(range) {
+                    self.feeder.set_trait(program, work, agenda, batch, *entry, placed);
+                }
+            }
+            // No condition that this version evaluates reads consents or lists; such a record still makes its customer known.
+            Body::Consent { .. } | Body::List { .. } | Body::Nothing | Body::Ignored | Body::Rejected { .. } => {}
+        }
+        if slot.is_none() {
+            program.initial.iter().for_each(|unit| agenda.add(*unit));
+        }
+        let event_id = record.id.map(|id| batch.text(id));
+        let step = Step::Record(RecordStep { t, ts, in_order, position: record.position, id: event_id });
+        machine::run(program, work, agenda, &self.without, step, &mut self.members, out);
+        work.customer.greatest = placed.floor;
+        self.put_back(slot, record.customer_hash);
+    }
+
+    /// Reads a customer.
+    pub(super) fn take(&mut self, slot: u32) {
+        let ok = self.work.take(slot, self.store.id(slot), self.store.get(slot));
+        assert!(ok, "state of customer {:?} does not read back", self.store.id(slot));
+    }
+
+    /// Fires what the customer at hand owes before `t`, stepping through its deadlines.
+    fn owed(&mut self, t: Timestamp, out: &mut Outputs) -> bool {
+        let mut turned = false;
+        loop {
+            let due = self.work.customer.next_due();
+            if due >= t {
+                return turned;
+            }
+            turned |= self.deadline(due, out);
+        }
+    }
+
+    /// Fires all timers of one deadline of the customer at hand.
+    fn deadline(&mut self, deadline: Timestamp, out: &mut Outputs) -> bool {
+        self.agenda.clear();
+        for (unit, until) in &self.work.customer.deadlines {
+            if *until <= deadline {
+                self.agenda.add(*unit);
+            }
+        }
+        let step = Step::Timer { deadline };
+        let stepped = machine::run(&self.program, &mut self.work, &mut self.agenda, &[], step, &mut self.members, out);
+        let Counts { timers_fired, timers_idle, .. } = &mut out.counts;
+        *if stepped.turned { timers_fired } else { timers_idle } += 1;
+        stepped.turned
+    }
+
+    /// Writes the customer at hand back, armed for its least deadline if that is earlier than what it is armed for.
+    fn put_back(&mut self, slot: Option<u32>, hash: u64) {
+        let due = self.work.customer.next_due();
+        let arm = due < self.work.customer.armed;
+        if arm {
+            self.armed += usize::from(self.work.customer.armed == Timestamp::MAX);
+            self.work.customer.armed = due;
+        }
+        self.buffer.clear();
+        self.work.encode(&self.program, &mut self.buffer, &mut self.temporary);
+        let slot = match slot {
+            Some(slot) => {
+                self.store.replace(slot, &self.buffer);
+                slot
+            }
+            None => self.store.insert(hash, &self.work.id, &self.buffer),
+        };
+        if arm {
+            self.timers.arm(due, slot);
+        }
+    }
+
+    /// Fires what is due up to the horizon, one customer and deadline after another. Returns where the budget ended it.
+    fn fire(&mut self, start: usize, out: &mut Outputs) -> (Option<HerdCursor>, bool) {
+        let mut turned = false;
+        loop {
+            let store = &self.store;
+            let Some(due) = self.timers.next_due(self.horizon, |slot| store.hash(slot)) else { return (None, turned) };
+            if let Some(ahead) = self.timers.upcoming(PREFETCH / 2) {
+                self.store.prefetch_slot(ahead);
+            }
+            if customer::armed(self.store.get(due.slot)) != due.deadline {
+                continue;
+            }
+            if out.bytes - start >= self.program.settings.output_budget {
+                self.timers.arm(due.deadline, due.slot);
+                return (Some(HerdCursor { deadline: due.deadline, customer_hash: due.hash }), turned);
+            }
+            self.take(due.slot);
+            self.work.customer.armed = Timestamp::MAX;
+            self.armed -= 1;
+            let next = self.work.customer.next_due();
+            if next <= due.deadline && self.deadline(next, out) {
+                turned = true;
+                self.clock = self.clock.max(next);
+            }
+            self.put_back(Some(due.slot), due.hash);
+        }
+    }
+}
+
+fn dead_letter(record: &Record, reason: DeadLetterReason, detail: &str, out: &mut Outputs) {
+    out.bytes += crate::limits::PUBLISHED_BYTES_BASE + detail.len();
+    out.dead_letters.push(DeadLetter { position: record.position, reason, detail: detail.into() });
+}

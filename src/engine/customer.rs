@@ -1,0 +1,274 @@
+//! One customer's bytes: what is kept between records, read into scratch when the customer is touched and written back after.
+//!
+//! **Layout**, all self-delimiting: the instant for which a timer is armed (derived); then what is durable: counters of changes, instants,
+//! known ids, traits, units, features; then deadlines per unit (derived). Durable is what a replay reproduces bit for bit; derived is what
+//! follows from it and may differ by how often the customer was looked at. Instants stand relative to the first record's.
+//!
+//! Sections are sparse and sorted: a segment that the customer never was in, and a feature that nothing was counted in, take no bytes.
+
+use super::dedup::Dedup;
+use super::features::codec::{Reader, ValueRef, put_blob, put_i64, put_instant, put_u64, read_value};
+use crate::ids::{InputIndex, Position, TraitIndex};
+use crate::model::Origin;
+use crate::plan::node::UnitId;
+use crate::time::Timestamp;
+
+/// A range of [`Customer::bytes`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    pub start: u32,
+    pub end: u32,
+}
+
+/// What a unit remembers of the customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnitEntry {
+    pub unit: UnitId,
+    /// A member of the segment; of a dwell always true.
+    pub member: bool,
+    /// Of the last published change; of a dwell, since when the operand holds.
+    pub since: Timestamp,
+    /// Of the last published change; of a dwell unused.
+    pub origin: Origin,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct TraitEntry {
+    pub index: TraitIndex,
+    /// The `ts` that set it.
+    pub ts: Timestamp,
+    pub value: Span,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct FeatureEntry {
+    pub feature: u32,
+    pub bytes: Span,
+}
+
+/// The customer at hand.
+#[derive(Default)]
+pub struct Customer {
+    pub slot: u32,
+    /// A copy of the stored bytes, with values that were added since behind them.
+    pub bytes: Vec<u8>,
+    /// The durable part of `bytes`.
+    pub durable: Span,
+    /// `Timestamp::MAX`: none.
+    pub armed: Timestamp,
+    /// Changes published.
+    pub seq: u64,
+    /// The `ts` of the first record.
+    pub first_seen: Timestamp,
+    /// Greatest `ts` applied.
+    pub greatest: Timestamp,
+    pub dedup: Dedup,
+    /// Sorted by index.
+    pub traits: Vec<TraitEntry>,
+    /// Sorted by unit.
+    pub units: Vec<UnitEntry>,
+    /// Sorted by feature; the cart comes last.
+    pub features: Vec<FeatureEntry>,
+    /// Units that may change at an instant with no record, sorted by unit.
+    pub deadlines: Vec<(UnitId, Timestamp)>,
+}
+
+const MEMBER: u64 = 1;
+const FROM_RECORD: u64 = 2;
+
+impl Customer {
+    /// A customer whose first record has this `ts`.
+    pub fn reset(&mut self, first_seen: Timestamp) {
+        self.bytes.clear();
+        self.armed = Timestamp::MAX;
+        self.seq = 0;
+        self.first_seen = first_seen;
+        self.greatest = first_seen;
+        self.dedup.clear();
+        self.traits.clear();
+        self.units.clear();
+        self.features.clear();
+        self.deadlines.clear();
+    }
+
+    /// Reads stored bytes. Returns false where they are none that [`encode`](Self::encode) wrote.
+    pub fn decode(&mut self, slot: u32, bytes: &[u8]) -> bool {
+        self.slot = slot;
+        self.bytes.clear();
+        self.bytes.extend_from_slice(bytes);
+        self.traits.clear();
+        self.units.clear();
+        self.features.clear();
+        self.deadlines.clear();
+        let mut r = Reader::new(bytes);
+        self.armed = read_armed(&mut r);
+        self.durable.start = r.position() as u32;
+        self.seq = r.u64();
+        self.first_seen = Timestamp(r.i64());
+        let base = self.first_seen;
+        self.greatest = r.instant(base);
+        self.dedup.decode(base, &mut r);
+        for _ in 0..r.count(3) {
+            let (index, ts) = (TraitIndex(r.u64() as u16), r.instant(base));
+            let start = r.position() as u32;
+            read_value(&mut r);
+            self.traits.push(TraitEntry { index, ts, value: Span { start, end: r.position() as u32 } });
+        }
+        let mut unit = 0;
+        for _ in 0..r.count(2) {
+            let head = r.u64();
+            unit += (head >> 2) as u32;
+            let since = r.instant(base);
+            let origin = if head & FROM_RECORD != 0 {
+                let (input, partition, offset) = (InputIndex(r.u64() as u16), r.u64() as u32, r.i64());
+                Origin::Record(Position { input, partition, offset })
+            } else {
+                Origin::Timer(since)
+            };
+            self.units.push(UnitEntry { unit, member: head & MEMBER != 0, since, origin });
+        }
+        let mut feature = 0;
+        for _ in 0..r.count(2) {
+            feature += r.u64() as u32;
+            let n = r.count(1);
+            let start = r.position() as u32;
+            r.bytes(n);
+            self.features.push(FeatureEntry { feature, bytes: Span { start, end: start + n as u32 } });
+        }
+        self.durable.end = r.position() as u32;
+        let mut unit = 0;
+        for _ in 0..r.count(2) {
+            unit += r.u64() as u32;
+            self.deadlines.push((unit, r.instant(base)));
+        }
+        !r.failed() && r.done()
+    }
+
+    /// Writes everything; `feature` writes a feature that is not as it was read, or says that it is.
+    pub fn encode(&self, out: &mut Vec<u8>, temporary: &mut Vec<u8>, mut feature: impl FnMut(u32, &mut Vec<u8>) -> bool) {
+        put_armed(out, self.armed);
+        put_u64(out, self.seq);
+        put_i64(out, self.first_seen.0);
+        let base = self.first_seen;
+        put_instant(out, base, self.greatest);
+        self.dedup.encode(base, out);
+        put_u64(out, self.traits.len() as u64);
+        for entry in &self.traits {
+            put_u64(out, u64::from(entry.index.0));
+            put_instant(out, base, entry.ts);
+            out.extend_from_slice(self.span(entry.value));
+        }
+        put_u64(out, self.units.len() as u64);
+        let mut last = 0;
+        for entry in &self.units {
+            let from_record = matches!(entry.origin, Origin::Record(_));
+            let flags = u64::from(entry.member) * MEMBER + u64::from(from_record) * FROM_RECORD;
+            put_u64(out, u64::from(entry.unit - last) << 2 | flags);
+            last = entry.unit;
+            put_instant(out, base, entry.since);
+            if let Origin::Record(position) = entry.origin {
+                put_u64(out, u64::from(position.input.0));
+                put_u64(out, u64::from(position.partition));
+                put_i64(out, position.offset);
+            }
+        }
+        put_u64(out, self.features.len() as u64);
+        let mut last = 0;
+        for entry in &self.features {
+            put_u64(out, u64::from(entry.feature - last));
+            last = entry.feature;
+            temporary.clear();
+            if feature(entry.feature, temporary) {
+                put_blob(out, temporary);
+            } else {
+                put_blob(out, self.span(entry.bytes));
+            }
+        }
+        put_u64(out, self.deadlines.len() as u64);
+        let mut last = 0;
+        for (unit, until) in &self.deadlines {
+            put_u64(out, u64::from(unit - last));
+            last = *unit;
+            put_instant(out, base, *until);
+        }
+    }
+
+    pub fn span(&self, span: Span) -> &[u8] {
+        &self.bytes[span.start as usize..span.end as usize]
+    }
+
+    /// A trait's value; missing where it was never set or was set to null.
+    pub fn trait_value(&self, index: TraitIndex) -> ValueRef<'_> {
+        match self.traits.binary_search_by_key(&index, |t| t.index) {
+            Ok(i) => read_value(&mut Reader::new(self.span(self.traits[i].value))),
+            Err(_) => ValueRef::Missing,
+        }
+    }
+
+    pub fn unit(&self, unit: UnitId) -> Option<&UnitEntry> {
+        let i = self.units.binary_search_by_key(&unit, |e| e.unit).ok()?;
+        Some(&self.units[i])
+    }
+
+    pub fn is_member(&self, unit: UnitId) -> bool {
+        self.unit(unit).is_some_and(|e| e.member)
+    }
+
+    pub fn set_unit(&mut self, entry: UnitEntry) {
+        match self.units.binary_search_by_key(&entry.unit, |e| e.unit) {
+            Ok(i) => self.units[i] = entry,
+            Err(i) => self.units.insert(i, entry),
+        }
+    }
+
+    pub fn forget_unit(&mut self, unit: UnitId) {
+        if let Ok(i) = self.units.binary_search_by_key(&unit, |e| e.unit) {
+            self.units.remove(i);
+        }
+    }
+
+    /// When a unit may change with no record; `Timestamp::MAX` is never.
+    pub fn deadline(&self, unit: UnitId) -> Timestamp {
+        self.deadlines.binary_search_by_key(&unit, |d| d.0).map_or(Timestamp::MAX, |i| self.deadlines[i].1)
+    }
+
+    /// Returns whether that differs from before.
+    pub fn set_deadline(&mut self, unit: UnitId, until: Timestamp) -> bool {
+        match self.deadlines.binary_search_by_key(&unit, |d| d.0) {
+            Ok(i) if self.deadlines[i].1 == until => return false,
+            Ok(i) if until == Timestamp::MAX => {
+                self.deadlines.remove(i);
+            }
+            Ok(i) => self.deadlines[i].1 = until,
+            Err(_) if until == Timestamp::MAX => return false,
+            Err(i) => self.deadlines.insert(i, (unit, until)),
+        }
+        true
+    }
+
+    /// The least deadline; `Timestamp::MAX` is never.
+    pub fn next_due(&self) -> Timestamp {
+        self.deadlines.iter().map(|d| d.1).min().unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// 0 is none, anything else one more than the zigzag form.
+fn read_armed(r: &mut Reader<'_>) -> Timestamp {
+    match r.u64().checked_sub(1) {
+        None => Timestamp::MAX,
+        Some(n) => Timestamp((n >> 1) as i64 ^ -((n & 1) as i64)),
+    }
+}
+
+fn put_armed(out: &mut Vec<u8>, armed: Timestamp) {
+    if armed == Timestamp::MAX {
+        return put_u64(out, 0);
+    }
+    let zigzag = (armed.0 << 1) as u64 ^ (armed.0 >> 63) as u64;
+    put_u64(out, zigzag.saturating_add(1));
+}
+
+/// The instant for which stored bytes are armed, without reading the rest.
+pub fn armed(bytes: &[u8]) -> Timestamp {
+    read_armed(&mut Reader::new(bytes))
+}

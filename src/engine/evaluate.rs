@@ -1,0 +1,536 @@
+//! Conditions and terms of one customer at one instant: the value, and until when it holds if no record comes (LANGUAGE.md 9.1).
+//!
+//! A false `and` is false until the latest expiry among its false operands; a true one is true until the earliest. `until` may be too
+//! early, never too late. Leaves are remembered per customer and instant; what depends on other units is not, since units turn meanwhile.
+
+use super::cart::Cart;
+use super::customer::{Customer, FeatureEntry, Span};
+use super::features::Verdict;
+use super::filter::{self, Fields};
+use super::program::{Program, Spec, State};
+use super::value::{Val, arithmetic, contains, ends_with, is_empty, is_member, relate, starts_with};
+use crate::lang::definition::Rel;
+use crate::plan::feature::{FeatureId, Quantity};
+use crate::plan::filter::Filter;
+use crate::plan::node::{Node, NodeId, TermId, TermNode, UnitId, UnitKind};
+use crate::plan::window::AgeWindow;
+use crate::time::{Millis, Timestamp};
+
+/// Steps of a walk over instants at which a term changes before a wake-up is asked for instead (LANGUAGE.md 9.2).
+const WALK_STEPS: usize = 64;
+
+/// A feature of the customer at hand.
+pub struct Loaded {
+    pub state: State,
+    /// The customer for whom `state` was read; another number means that it was not.
+    pub of: u64,
+    pub changed: bool,
+}
+
+/// Everything that is needed to look at one customer, used for one after another.
+pub struct Work {
+    /// The customer's id.
+    pub id: String,
+    pub customer: Customer,
+    pub loaded: Vec<Loaded>,
+    /// Counts customers, so that `loaded` needs no clearing.
+    pub generation: u64,
+    /// Leaves that were evaluated in the present pass, by node.
+    memo: Vec<(u64, Verdict)>,
+    pass: u64,
+}
+
+/// A term at an instant.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    pub value: Val<'a>,
+    /// The first instant after at which it may differ.
+    pub next: Timestamp,
+    pub approx: bool,
+    /// A sum was cut to 64 bits.
+    pub saturated: bool,
+}
+
+impl<'a> Seen<'a> {
+    fn fixed(value: Val<'a>) -> Seen<'a> {
+        Seen { value, next: Timestamp::MAX, approx: false, saturated: false }
+    }
+}
+
+impl Work {
+    pub fn new(program: &Program) -> Work {
+        Work {
+            id: String::new(),
+            customer: Customer::default(),
+            loaded: program.specs.iter().map(|spec| Loaded { state: State::new(spec), of: 0, changed: false }).collect(),
+            generation: 0,
+            memo: vec![(0, Verdict::fixed(false)); program.plan.nodes.len()],
+            pass: 0,
+        }
+    }
+
+    /// Begins with a stored customer. Returns false where the bytes are none of a customer.
+    pub fn take(&mut self, slot: u32, id: &str, bytes: &[u8]) -> bool {
+        self.id.clear();
+        self.id.push_str(id);
+        self.generation += 1;
+        self.customer.decode(slot, bytes)
+    }
+
+    /// Begins with a customer who has just been met.
+    pub fn begin(&mut self, id: &str, first_seen: Timestamp) {
+        self.id.clear();
+        self.id.push_str(id);
+        self.generation += 1;
+        self.customer.reset(first_seen);
+    }
+
+    /// Forgets what was evaluated: the state or the instant is another.
+    pub fn new_pass(&mut self) {
+        self.pass += 1;
+    }
+
+    /// Reads a feature of the customer at hand if that has not been done.
+    pub fn load(&mut self, program: &Program, feature: FeatureId) {
+        let loaded = &mut self.loaded[feature as usize];
+        if loaded.of == self.generation {
+            return;
+        }
+        (loaded.of, loaded.changed) = (self.generation, false);
+        match self.customer.features.binary_search_by_key(&feature, |f| f.feature) {
+            Ok(i) => {
+                let bytes = self.customer.span(self.customer.features[i].bytes);
+                loaded.state.decode(&program.specs[feature as usize], self.customer.first_seen, bytes);
+            }
+            Err(_) => loaded.state.clear(),
+        }
+    }
+
+    /// Says that a loaded feature is not as it was read any more.
+    pub fn mark_changed(&mut self, feature: FeatureId) {
+        self.loaded[feature as usize].changed = true;
+        if let Err(i) = self.customer.features.binary_search_by_key(&feature, |f| f.feature) {
+            self.customer.features.insert(i, FeatureEntry { feature, bytes: Span::default() });
+        }
+    }
+
+    /// Writes the customer at hand; `temporary` is scratch.
+    pub fn encode(&self, program: &Program, out: &mut Vec<u8>, temporary: &mut Vec<u8>) {
+        self.customer.encode(out, temporary, |feature, out| {
+            let loaded = &self.loaded[feature as usize];
+            let differs = loaded.of == self.generation && loaded.changed;
+            if differs {
+                loaded.state.encode(&program.specs[feature as usize], self.customer.first_seen, out);
+            }
+            differs
+        });
+    }
+
+    /// Whether a unit wants its customer in, given that the customer is or is not; and until when it would not change its mind.
+    ///
+    /// Without `exit when` that is the condition; with it a member stays until the exit condition holds, and enters when the one holds
+    /// and the other does not (LANGUAGE.md S23, S19).
+    pub fn wants(&mut self, program: &Program, unit: UnitId, member: bool, t: Timestamp) -> Verdict {
+        match &program.plan.units[unit as usize].kind {
+            UnitKind::Dwell { operand } => self.node(program, *operand, t),
+            UnitKind::Segment(segment) => match segment.exit {
+                Some(exit) if member => {
+                    let exit = self.node(program, exit, t);
+                    Verdict { holds: !exit.holds, ..exit }
+                }
+                _ => self.node(program, segment.enter, t),
+            },
+        }
+    }
+
+    /// Evaluates a condition at the instant of the present pass.
+    pub fn node(&mut self, program: &Program, id: NodeId, t: Timestamp) -> Verdict {
+        match &program.plan.nodes[id as usize].node {
+            Node::And(all) => self.all(program, all, t, true),
+            Node::Or(any) => self.all(program, any, t, false),
+            Node::Not(of) => {
+                let of = self.node(program, *of, t);
+                Verdict { holds: !of.holds, ..of }
+            }
+            Node::Constant(value) => Verdict::fixed(*value),
+            Node::InSegment { unit, .. } => Verdict::fixed(self.customer.is_member(*unit)),
+            Node::Held { unit, operand, at_least } => {
+                let operand = self.node(program, *operand, t);
+                held(self.customer.unit(*unit).map(|e| e.since), operand, *at_least, t)
+            }
+            leaf => {
+                let (pass, verdict) = self.memo[id as usize];
+                if pass == self.pass {
+                    return verdict;
+                }
+                self.load_of_node(program, id);
+                let verdict = self.leaf(program, leaf, t);
+                self.memo[id as usize] = (self.pass, verdict);
+                verdict
+            }
+        }
+    }
+
+    /// `and` (`of` true) or `or`: one operand of the other value decides until the latest of those expires; otherwise all until the earliest.
+    fn all(&mut self, program: &Program, operands: &[NodeId], t: Timestamp, of: bool) -> Verdict {
+        let (mut earliest, mut latest) = (Timestamp::MAX, None::<Timestamp>);
+        let (mut approx, mut deciding_approx) = (false, false);
+        for id in operands {
+            let v = self.node(program, *id, t);
+            if v.holds == of {
+                if latest.is_none() {
+                    earliest = earliest.min(v.until);
+                    approx |= v.approx;
+                }
+            } else {
+                deciding_approx = v.approx;
+                if v.until == Timestamp::MAX {
+                    return Verdict { holds: !of, until: Timestamp::MAX, approx: v.approx };
+                }
+                latest = Some(latest.map_or(v.until, |l| l.max(v.until)));
+            }
+        }
+        match latest {
+            Some(until) => Verdict { holds: !of, until, approx: deciding_approx },
+            None => Verdict { holds: of, until: earliest, approx },
+        }
+    }
+
+    /// Whether a condition holds at an instant before the clock, for S27; nothing is remembered.
+    ///
+    /// What other segments were then follows from their last change.
+    pub fn held_at(&mut self, program: &Program, id: NodeId, t: Timestamp) -> bool {
+        match &program.plan.nodes[id as usize].node {
+            Node::And(all) => all.iter().all(|n| self.held_at(program, *n, t)),
+            Node::Or(any) => any.iter().any(|n| self.held_at(program, *n, t)),
+            Node::Not(of) => !self.held_at(program, *of, t),
+            Node::Constant(value) => *value,
+            Node::InSegment { unit, .. } => self.customer.unit(*unit).is_some_and(|e| e.member == (t >= e.since)),
+            Node::Held { unit, operand, at_least } => {
+                let since = self.customer.unit(*unit).map(|e| e.since);
+                since.is_some_and(|since| t - since >= *at_least) && self.held_at(program, *operand, t)
+            }
+            leaf => {
+                self.load_of_node(program, id);
+                self.leaf(program, leaf, t).holds
+            }
+        }
+    }
+
+    /// Like [`node`](Self::node), but also over what other segments may do: until when nothing changes with no further record.
+    pub fn deep_until(&mut self, program: &Program, id: NodeId, t: Timestamp) -> Verdict {
+        let combined = |work: &mut Work, operands: &[NodeId], of: bool| {
+            let (mut earliest, mut latest) = (Timestamp::MAX, None::<Timestamp>);
+            for id in operands {
+                let v = work.deep_until(program, *id, t);
+                if v.holds == of {
+                    earliest = earliest.min(v.until);
+                } else {
+                    latest = Some(latest.map_or(v.until, |l| l.max(v.until)));
+                }
+            }
+            Verdict { holds: if latest.is_some() { !of } else { of }, until: latest.unwrap_or(earliest), approx: false }
+        };
+        match &program.plan.nodes[id as usize].node {
+            Node::And(all) => combined(self, all, true),
+            Node::Or(any) => combined(self, any, false),
+            Node::Not(of) => {
+                let of = self.deep_until(program, *of, t);
+                Verdict { holds: !of.holds, ..of }
+            }
+            Node::InSegment { unit, .. } => self.unit_until(program, *unit, t),
+            Node::Held { unit, operand, at_least } => {
+                let operand = self.deep_until(program, *operand, t);
+                held(self.customer.unit(*unit).map(|e| e.since), operand, *at_least, t)
+            }
+            _ => self.node(program, id, t),
+        }
+    }
+
+    /// Membership in a segment, and until when no record is needed to change it.
+    pub fn unit_until(&mut self, program: &Program, unit: UnitId, t: Timestamp) -> Verdict {
+        let member = self.customer.is_member(unit);
+        let UnitKind::Segment(segment) = &program.plan.units[unit as usize].kind else { return Verdict::fixed(member) };
+        let node = match segment.exit {
+            Some(exit) if member => exit,
+            _ => segment.enter,
+        };
+        let until = self.deep_until(program, node, t).until;
+        Verdict { holds: member, until, approx: false }
+    }
+
+    fn load_of_node(&mut self, program: &Program, id: NodeId) {
+        for feature in &program.loads[id as usize] {
+            self.load(program, *feature);
+        }
+    }
+
+    pub fn load_of_term(&mut self, program: &Program, id: TermId) {
+        for feature in &program.term_loads[id as usize] {
+            self.load(program, *feature);
+        }
+    }
+
+    /// A condition that is no combination of others; what it reads has been loaded.
+    fn leaf(&self, program: &Program, node: &Node, t: Timestamp) -> Verdict {
+        match node {
+            Node::Quantity { feature, quantity, window, rel, with } => {
+                let state = &self.loaded[*feature as usize].state;
+                match (state, &program.specs[*feature as usize]) {
+                    (State::Counter(s), _) => s.compare(*quantity, *rel, *with),
+                    (State::Ring(s), _) => s.compare(*window, t, *rel, *with),
+                    (State::Log(s), _) => s.compare(*quantity, *window, t, *rel, *with),
+                    (State::Extremes(s), Spec::Extremes(plan)) => s.compare(plan, *window, t, *rel, *with),
+                    (State::Distinct(s), _) => s.compare(*window, t, *rel, *with),
+                    _ => panic!("no quantity in this feature"),
+                }
+            }
+            Node::Score { feature, rel, with } => match (&self.loaded[*feature as usize].state, &program.specs[*feature as usize]) {
+                (State::Score(s), Spec::Score(plan)) => s.compare(plan, t, *rel, *with),
+                _ => panic!("no score in this feature"),
+            },
+            Node::Compare { left, rel, right, ignore_case } => self.compare(program, (*left, *rel, *right), *ignore_case, t),
+            Node::Between { of, low, high } => self.walk(program, &[*of, *low, *high], t, |values| {
+                relate(values[0], Rel::Ge, values[1], false) && relate(values[0], Rel::Le, values[2], false)
+            }),
+            Node::Member { of, values, ignore_case } => self.walk(program, &[*of], t, |seen| is_member(seen[0], values, *ignore_case)),
+            Node::HalfOpen { of, from, to } => self.walk(program, &[*of], t, |seen| {
+                relate(seen[0], Rel::Ge, Val::of_value(from), false) && relate(seen[0], Rel::Lt, Val::of_value(to), false)
+            }),
+            Node::Aged { of, window } => match self.instant(program, *of, t) {
+                Some(x) => Verdict { holds: window.contains(x, t), until: window.next_change(x, t), approx: false },
+                None => Verdict::fixed(false),
+            },
+            Node::Next { of, within } => match self.instant(program, *of, t) {
+                Some(x) => {
+                    let from = x - *within;
+                    let until = if t < from {
+                        from
+                    } else if t < x {
+                        x
+                    } else {
+                        Timestamp::MAX
+                    };
+                    Verdict { holds: from <= t && t < x, until, approx: false }
+                }
+                None => Verdict::fixed(false),
+            },
+            Node::Contains { of, what, ignore_case } => self.walk(program, &[*of], t, |seen| contains(seen[0], what, *ignore_case)),
+            Node::StartsWith { of, prefix, ignore_case } => {
+                self.walk(program, &[*of], t, |seen| starts_with(seen[0], prefix, *ignore_case))
+            }
+            Node::EndsWith { of, suffix, ignore_case } => self.walk(program, &[*of], t, |seen| ends_with(seen[0], suffix, *ignore_case)),
+            Node::Empty(of) => self.walk(program, &[*of], t, |seen| is_empty(seen[0])),
+            Node::Known(of) => self.walk(program, &[*of], t, |seen| !seen[0].is_missing()),
+            Node::Has { of, filter } => self.walk(program, &[*of], t, |seen| match seen[0] {
+                Val::List(items) => items.iter().any(|item| match item {
+                    Val::Record(fields) => filter::holds(filter, Fields::List(fields)),
+                    _ => false,
+                }),
+                _ => false,
+            }),
+            Node::CartEmpty => Verdict::fixed(self.cart(program).summary().is_empty()),
+            Node::CartHas(filter) => Verdict::fixed(self.cart_has(program, filter)),
+            Node::Constant(_) | Node::And(_) | Node::Or(_) | Node::Not(_) | Node::Held { .. } | Node::InSegment { .. } => {
+                panic!("{node:?} is no leaf")
+            }
+        }
+    }
+
+    fn compare(&self, program: &Program, (left, rel, right): (TermId, Rel, TermId), ignore_case: bool, t: Timestamp) -> Verdict {
+        // A decaying score against what stands still until `next`: the crossing or that instant, whichever comes first.
+        for (score, rel, other) in [(left, rel, right), (right, mirrored(rel), left)] {
+            let TermNode::Score { feature } = &program.plan.terms[score as usize] else { continue };
+            if self.moves(program, other) {
+                continue;
+            }
+            let (State::Score(s), Spec::Score(plan)) = (&self.loaded[*feature as usize].state, &program.specs[*feature as usize]) else {
+                continue;
+            };
+            let other = self.term(program, other, t);
+            return match other.value {
+                Val::Number(n) => {
+                    let v = s.compare(plan, t, rel, n.to_f64());
+                    Verdict { until: v.until.min(other.next), ..v }
+                }
+                _ => Verdict { holds: false, until: other.next, approx: false },
+            };
+        }
+        self.walk(program, &[left, right], t, |values| relate(values[0], rel, values[1], ignore_case))
+    }
+
+    /// Whether a term changes from one millisecond to the next, as decaying scores and ages do.
+    fn moves(&self, program: &Program, term: TermId) -> bool {
+        match &program.plan.terms[term as usize] {
+            TermNode::Score { .. } | TermNode::Age(_) => true,
+            TermNode::Arithmetic { left, right, .. } => self.moves(program, *left) || self.moves(program, *right),
+            _ => false,
+        }
+    }
+
+    /// Walks over the instants at which the terms change to the first at which the condition does (LANGUAGE.md 9.3).
+    fn walk<const N: usize>(&self, program: &Program, terms: &[TermId; N], t: Timestamp, holds: impl Fn(&[Val<'_>; N]) -> bool) -> Verdict {
+        let at = |t: Timestamp| {
+            let seen = terms.map(|term| self.term(program, term, t));
+            let next = seen.iter().map(|s| s.next).min().unwrap_or(Timestamp::MAX);
+            (holds(&seen.map(|s| s.value)), next, seen.iter().any(|s| s.approx))
+        };
+        let (now, mut next, approx) = at(t);
+        for _ in 0..WALK_STEPS {
+            if next == Timestamp::MAX {
+                break;
+            }
+            let (then, after, _) = at(next);
+            if then != now {
+                break;
+            }
+            next = after;
+        }
+        Verdict { holds: now, until: next, approx }
+    }
+
+    /// A term that is an instant; a date counts as its local midnight.
+    pub fn instant(&self, program: &Program, term: TermId, t: Timestamp) -> Option<Timestamp> {
+        match self.term(program, term, t).value {
+            Val::Instant(x) => Some(x),
+            Val::Date(day) => Some(program.midnight(day)),
+            _ => None,
+        }
+    }
+
+    /// Evaluates a term; what it reads has been loaded.
+    pub fn term<'a>(&'a self, program: &'a Program, id: TermId, t: Timestamp) -> Seen<'a> {
+        match &program.plan.terms[id as usize] {
+            TermNode::Literal(value) => Seen::fixed(Val::of_value(value)),
+            TermNode::Trait { index, fields } => {
+                let value = Val::of_ref(self.customer.trait_value(*index));
+                Seen::fixed(fields.iter().fold(value, |v, at| v.field(*at)))
+            }
+            TermNode::FirstSeen => Seen::fixed(Val::Instant(self.customer.first_seen)),
+            TermNode::CartValue => Seen::fixed(Val::money(self.cart(program).summary().value, program.home)),
+            TermNode::CartQuantity => Seen::fixed(Val::int(self.cart(program).summary().quantity)),
+            TermNode::CartItems => Seen::fixed(Val::int(i64::from(self.cart(program).summary().items))),
+            TermNode::CartChangedAt => Seen::fixed(self.cart(program).summary().changed_at.map_or(Val::Missing, Val::Instant)),
+            TermNode::Quantity { feature, quantity, window, unit } => {
+                let reading = self.read(program, *feature, *quantity, *window, t);
+                let (value, saturated) = Val::of_feature(*unit, reading.value);
+                Seen { value, next: reading.next, approx: reading.approx, saturated }
+            }
+            TermNode::RingEnd { feature, newest } => match &self.loaded[*feature as usize].state {
+                State::Ring(ring) => {
+                    let end = if *newest { ring.newest() } else { ring.oldest() };
+                    Seen::fixed(end.map_or(Val::Missing, Val::Instant))
+                }
+                _ => panic!("no ring in this feature"),
+            },
+            TermNode::FirstLast { feature, value } => match &self.loaded[*feature as usize].state {
+                State::FirstLast(s) => Seen::fixed(match value {
+                    Some(i) => Val::of_ref(s.value(*i as usize)),
+                    None => s.at().map_or(Val::Missing, Val::Instant),
+                }),
+                _ => panic!("no event in this feature"),
+            },
+            TermNode::Score { feature } => match (&self.loaded[*feature as usize].state, &program.specs[*feature as usize]) {
+                (State::Score(s), Spec::Score(plan)) => {
+                    let value = s.value_at(plan, t);
+                    Seen { next: if value == 0.0 { Timestamp::MAX } else { t + Millis(1) }, ..Seen::fixed(Val::score(value)) }
+                }
+                _ => panic!("no score in this feature"),
+            },
+            TermNode::Arithmetic { op, left, right } => {
+                let (left, right) = (self.term(program, *left, t), self.term(program, *right, t));
+                Seen {
+                    value: arithmetic(*op, left.value, right.value),
+                    next: left.next.min(right.next),
+                    approx: left.approx || right.approx,
+                    saturated: left.saturated || right.saturated,
+                }
+            }
+            TermNode::Age(of) => match self.instant(program, *of, t) {
+                Some(x) => Seen { next: t + Millis(1), ..Seen::fixed(Val::duration(t - x)) },
+                None => Seen::fixed(Val::Missing),
+            },
+        }
+    }
+
+    pub fn read(
+        &self,
+        program: &Program,
+        feature: FeatureId,
+        quantity: Quantity,
+        window: AgeWindow,
+        t: Timestamp,
+    ) -> super::features::Reading {
+        match (&self.loaded[feature as usize].state, &program.specs[feature as usize]) {
+            (State::Counter(s), _) => s.read(quantity),
+            (State::Log(s), _) => s.read(quantity, window, t),
+            (State::Extremes(s), Spec::Extremes(plan)) => s.read(plan, window, t),
+            (State::Distinct(s), _) => s.read(window, t),
+            (State::Ring(s), _) => super::features::Reading {
+                value: Some(super::features::Ratio::whole(s.count(window, t) as i128)),
+                next: Timestamp::MAX,
+                approx: false,
+            },
+            _ => panic!("no quantity in this feature"),
+        }
+    }
+}
+
+impl Work {
+    /// A score that has been loaded.
+    pub fn score(&self, program: &Program, feature: FeatureId, t: Timestamp) -> f64 {
+        match (&self.loaded[feature as usize].state, &program.specs[feature as usize]) {
+            (State::Score(s), Spec::Score(plan)) => s.value_at(plan, t),
+            _ => panic!("no score in this feature"),
+        }
+    }
+
+    /// The cart, which has been loaded.
+    pub fn cart(&self, program: &Program) -> &Cart {
+        match &self.loaded[program.cart as usize].state {
+            State::Cart(cart) => cart,
+            _ => panic!("the last feature is the cart"),
+        }
+    }
+
+    /// Whether some line satisfies a filter; quantity and price are those of the line, other fields those of its last add.
+    fn cart_has(&self, program: &Program, filter: &Filter) -> bool {
+        let cart = self.cart(program);
+        let names = &program.plan.cart.fields;
+        let mut values = Vec::with_capacity(names.len());
+        cart.lines().iter().any(|line| {
+            values.clear();
+            values.extend(names.iter().enumerate().map(|(i, (name, _))| match name.as_str() {
+                "quantity" => Val::int(line.quantity),
+                "price" => line.price.map_or(Val::Missing, |m| Val::money(m.minor, m.currency)),
+                _ => Val::of_ref(cart.value(line, i)),
+            }));
+            filter::holds(filter, Fields::Values(&values))
+        })
+    }
+}
+
+/// `for at least D`, from when its operand turned and what it is.
+fn held(since: Option<Timestamp>, operand: Verdict, at_least: Millis, t: Timestamp) -> Verdict {
+    match since {
+        Some(since) if operand.holds => {
+            if t - since >= at_least {
+                operand
+            } else {
+                Verdict { holds: false, until: since + at_least, approx: operand.approx }
+            }
+        }
+        // The dwell's own timer tells when the operand turns.
+        _ => Verdict { holds: false, ..operand },
+    }
+}
+
+fn mirrored(rel: Rel) -> Rel {
+    match rel {
+        Rel::Eq => Rel::Eq,
+        Rel::Lt => Rel::Gt,
+        Rel::Le => Rel::Ge,
+        Rel::Gt => Rel::Lt,
+        Rel::Ge => Rel::Le,
+    }
+}

@@ -1,0 +1,75 @@
+//! A customer's state in words: what is kept, in which segments, since when and until when, and why not in the others.
+
+use std::fmt::Write;
+
+use super::evaluate::Work;
+use super::program::Program;
+use super::reason;
+use crate::plan::node::{Node, NodeId, UnitId, UnitKind};
+use crate::time::Timestamp;
+
+/// Several lines, for people; for tests of definitions and for look-ups.
+pub fn describe(program: &Program, work: &mut Work, clock: Timestamp) -> String {
+    work.new_pass();
+    let mut out = String::new();
+    let customer = &work.customer;
+    let _ = writeln!(
+        out,
+        "{}: first seen {}, latest event time {}, {} changes so far, clock {clock}",
+        work.id, customer.first_seen, customer.greatest, customer.seq
+    );
+    for entry in &customer.traits {
+        let name = &program.plan.workspace().catalogue.traits[entry.index.at()].name;
+        let _ = writeln!(out, "  customer.{name} = {} since {}", customer.trait_value(entry.index).to_value(), entry.ts);
+    }
+    for unit in 0..program.plan.units.len() as UnitId {
+        let name = program.plan.unit_name(unit);
+        let entry = work.customer.unit(unit).copied();
+        let until = match work.customer.deadline(unit) {
+            Timestamp::MAX => String::new(),
+            until => format!(", looked at again at {until}"),
+        };
+        match (&program.plan.units[unit as usize].kind, entry) {
+            (UnitKind::Dwell { .. }, Some(entry)) => {
+                let _ = writeln!(out, "  {name}: holds since {}{until}", entry.since);
+            }
+            (UnitKind::Dwell { .. }, None) => {}
+            (UnitKind::Segment(segment), entry) => {
+                match entry {
+                    Some(entry) if entry.member => {
+                        let _ = writeln!(out, "  in {name} since {}{until}", entry.since);
+                    }
+                    Some(entry) => {
+                        let _ = writeln!(out, "  not in {name} since {}{until}", entry.since);
+                    }
+                    None => {
+                        let _ = writeln!(out, "  never in {name}{until}");
+                    }
+                }
+                let (when, exit) = (segment.when, segment.exit);
+                conditions(program, work, when, clock, 4, &mut out);
+                if let Some(exit) = exit {
+                    let _ = writeln!(out, "    exit when");
+                    conditions(program, work, exit, clock, 6, &mut out);
+                }
+            }
+        }
+    }
+    out
+}
+
+/// Each leaf with its value.
+fn conditions(program: &Program, work: &mut Work, id: NodeId, t: Timestamp, indent: usize, out: &mut String) {
+    let info = &program.plan.nodes[id as usize];
+    match &info.node {
+        Node::And(all) | Node::Or(all) => all.iter().for_each(|n| conditions(program, work, *n, t, indent, out)),
+        Node::Not(of) if info.text.is_empty() || matches!(program.plan.nodes[*of as usize].node, Node::And(_) | Node::Or(_)) => {
+            conditions(program, work, *of, t, indent, out);
+        }
+        node => {
+            let seen = if let Node::Not(of) = node { *of } else { id };
+            let (holds, observed) = (work.node(program, id, t).holds, reason::observed(program, work, seen, t));
+            let _ = writeln!(out, "{:indent$}{} {} (is {observed})", "", if holds { "+" } else { "-" }, info.text);
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! What one record does to a customer's features: finds the selectors that an event matches and gives each of their features its share.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::batch::{Batch, Datum};
+use super::cart::{CartEvent, CartLine, line_key};
+use super::evaluate::Work;
+use super::features::codec::{put_datum, put_value};
+use super::filter::{self, Fields};
+use super::machine::Agenda;
+use super::output::Counts;
+use super::program::{Program, Spec, State};
+use super::score::decimal_to_f64;
+use super::value::{List, Val};
+use crate::ids::{EventIndex, TraitIndex};
+use crate::model::{CartAction, Value};
+use crate::plan::feature::{Edge, FeatureId};
+use crate::plan::selector::{CartRoute, Fed, Route};
+use crate::time::Timestamp;
+
+/// Scratch of one event.
+#[derive(Default)]
+pub struct Feeder {
+    /// By selector: the event that matched it last, so that a union counts an event once.
+    matched: Vec<u64>,
+    event: u64,
+    /// Scores that the event gives points to: their sum in millionths, and whether it resets them.
+    scores: Vec<(FeatureId, i64, bool)>,
+    /// Places in the route's selectors that matched.
+    hits: Vec<u32>,
+    temporary: Vec<u8>,
+    /// Lines of a cart event; their values stand in `temporary`.
+    lines: Vec<(CartLine<'static>, Range<usize>)>,
+}
+
+/// Where an event stands for the customer.
+#[derive(Clone, Copy)]
+pub struct Placed {
+    pub ts: Timestamp,
+    /// The greatest `ts` applied, this record's included: no evaluation looks at an earlier instant.
+    pub floor: Timestamp,
+    /// The clock.
+    pub t: Timestamp,
+    pub in_order: bool,
+}
+
+impl Feeder {
+    pub fn new(program: &Program) -> Feeder {
+        Feeder { matched: vec![0; program.plan.selectors.len()], ..Feeder::default() }
+    }
+
+    /// Applies an event: features, scores and cart.
+    pub fn event(
+        &mut self,
+        program: &Program,
+        work: &mut Work,
+        agenda: &mut Agenda,
+        batch: &Batch,
+        (event, slots): (EventIndex, &[Datum]),
+        placed: Placed,
+        counts: &mut Counts,
+    ) {
+        let route = &program.plan.routes[event.at()];
+        self.feed(program, work, agenda, route, Fields::List(List::Data(batch, slots)), placed);
+        for cart in &route.cart {
+            self.cart(program, work, agenda, cart, (event, Fields::List(List::Data(batch, slots))), placed, counts);
+        }
+    }
+
+    fn cart(
+        &mut self,
+        program: &Program,
+        work: &mut Work,
+        agenda: &mut Agenda,
+        route: &CartRoute,
+        (event, fields): (EventIndex, Fields),
+        placed: Placed,
+        counts: &mut Counts,
+    ) {
+        self.temporary.clear();
+        self.lines.clear();
+        match route.lines {
+            Some(slot) => {
+                if let Val::List(items) = fields.get(slot) {
+                    for item in items.iter() {
+                        if let Val::Record(inner) = item {
+                            self.line(route, Fields::List(inner));
+                        }
+                    }
+                }
+            }
+            // A purchase that lists nothing has bought everything (S43).
+            None if matches!(route.action, CartAction::Buy | CartAction::Clear) => {}
+            None => self.line(route, fields),
+        }
+        let lines: Vec<CartLine<'_>> = self.lines.iter().map(|l| CartLine { values: &self.temporary[l.1.clone()], ..l.0 }).collect();
+        work.load(program, program.cart);
+        let (State::Cart(state), Spec::Cart(plan)) = (&mut work.loaded[program.cart as usize].state, &program.specs[program.cart as usize])
+        else {
+            panic!("the last feature is the cart");
+        };
+        let lateness = program.plan.workspace().catalogue.events[event.at()].lateness;
+        let buffer = lateness.unwrap_or(program.settings.reorder_buffer);
+        let event = CartEvent { action: route.action, ts: placed.ts, lines: &lines };
+        let outcome = state.apply(plan, &event, placed.t, placed.in_order, buffer);
+        counts.cart_late += u64::from(outcome.late);
+        counts.cart_overflow += u64::from(outcome.overflowed);
+        work.mark_changed(program.cart);
+        if outcome.changed {
+            touch(work, agenda, &program.plan.cart_edges);
+        }
+    }
+
+    /// Reads one line of a cart event.
+    fn line(&mut self, route: &CartRoute, fields: Fields) {
+        let at = |place: Option<u16>| place.map_or(Val::Missing, |slot| fields.get(slot));
+        let product = match at(route.product) {
+            Val::Missing => at(route.sku),
+            known => known,
+        };
+        let key = line_key(name(product).as_deref(), name(at(route.variant)).as_deref());
+        let quantity = match at(route.quantity) {
+            Val::Number(n) => n.to_whole(),
+            _ => None,
+        };
+        let price = match at(route.price).to_value() {
+            Value::Money(money) => Some(money),
+            _ => None,
+        };
+        let start = self.temporary.len();
+        for place in &route.fields {
+            put_value(&mut self.temporary, &at(*place).to_value());
+        }
+        self.lines.push((CartLine { key, quantity, price, values: &[] }, start..self.temporary.len()));
+    }
+
+    /// Applies one trait of a record: the value, if it is not older than the stored one, and `trait_changed`.
+    pub fn set_trait(
+        &mut self,
+        program: &Program,
+        work: &mut Work,
+        agenda: &mut Agenda,
+        batch: &Batch,
+        (index, datum): (TraitIndex, Datum),
+        placed: Placed,
+    ) {
+        let customer = &mut work.customer;
+        let found = customer.traits.binary_search_by_key(&index, |t| t.index);
+        if let Ok(i) = found
+            && customer.traits[i].ts > placed.ts
+        {
+            return;
+        }
+        let start = customer.bytes.len() as u32;
+        put_datum(&mut customer.bytes, batch, datum);
+        let value = super::customer::Span { start, end: customer.bytes.len() as u32 };
+        let entry = super::customer::TraitEntry { index, ts: placed.ts, value };
+        self.temporary.clear();
+        let same = match found {
+            Ok(i) => {
+                let old = std::mem::replace(&mut customer.traits[i], entry);
+                self.temporary.extend_from_slice(customer.span(old.value));
+                customer.span(old.value) == customer.span(value)
+            }
+            Err(i) => {
+                customer.traits.insert(i, entry);
+                put_value(&mut self.temporary, &crate::model::Value::Missing);
+                datum == Datum::Missing
+            }
+        };
+        if same {
+            return;
+        }
+        touch(work, agenda, &program.plan.trait_edges[index.at()]);
+        let Some(route) = program.plan.routes.last().filter(|r| !r.selectors.is_empty()) else { return };
+        let before = std::mem::take(&mut self.temporary);
+        let from = Val::of_ref(super::features::codec::read_value(&mut super::features::Reader::new(&before)));
+        let name = Val::Text(&program.plan.workspace().catalogue.traits[index.at()].name);
+        let fields = [name, from, Val::of_datum(batch, datum)];
+        self.feed(program, work, agenda, route, Fields::Values(&fields), placed);
+        self.temporary = before;
+    }
+
+    fn feed(&mut self, program: &Program, work: &mut Work, agenda: &mut Agenda, route: &Route, fields: Fields, placed: Placed) {
+        self.event += 1;
+        self.hits.clear();
+        self.hits.extend_from_slice(&route.always);
+        for table in &route.tables {
+            let candidates = match fields.get(table.slot) {
+                Val::Text(text) => table.texts.get(text),
+                Val::Number(n) => n.to_whole().and_then(|n| table.ints.get(&n)),
+                _ => None,
+            };
+            for candidate in candidates.into_iter().flatten() {
+                if candidate.filter.as_ref().is_none_or(|f| filter::holds(f, fields)) {
+                    self.hits.push(candidate.at);
+                }
+            }
+        }
+        for candidate in &route.scan {
+            if candidate.filter.as_ref().is_none_or(|f| filter::holds(f, fields)) {
+                self.hits.push(candidate.at);
+            }
+        }
+        self.scores.clear();
+        for i in 0..self.hits.len() {
+            let selector = &route.selectors[self.hits[i] as usize];
+            if selector.repeated && std::mem::replace(&mut self.matched[selector.selector as usize], self.event) == self.event {
+                continue;
+            }
+            for feed in &selector.feeds {
+                match &feed.what {
+                    Fed::Points(points) => self.points(feed.feature, *points),
+                    what => {
+                        if self.one(program, work, feed.feature, what, fields, placed) {
+                            changed(program, work, agenda, feed.feature);
+                        }
+                    }
+                }
+            }
+        }
+        for i in 0..self.scores.len() {
+            let (feature, points, reset) = self.scores[i];
+            work.load(program, feature);
+            let (State::Score(score), Spec::Score(plan)) = (&mut work.loaded[feature as usize].state, &program.specs[feature as usize])
+            else {
+                panic!("points for what is no score");
+            };
+            let differs = if reset { score.reset(placed.ts) } else { score.add(plan, placed.ts, decimal_to_f64(points)) };
+            if differs {
+                changed(program, work, agenda, feature);
+            }
+        }
+    }
+
+    /// Points of one event are added up before they count, and a reset among them wins (R37).
+    fn points(&mut self, feature: FeatureId, points: Option<i64>) {
+        let entry = match self.scores.iter().position(|s| s.0 == feature) {
+            Some(i) => &mut self.scores[i],
+            None => {
+                self.scores.push((feature, 0, false));
+                self.scores.last_mut().expect("just pushed")
+            }
+        };
+        match points {
+            Some(points) => entry.1 = entry.1.saturating_add(points),
+            None => entry.2 = true,
+        }
+    }
+
+    /// Gives one feature its share and says whether anything that is kept differs.
+    fn one(&mut self, program: &Program, work: &mut Work, feature: FeatureId, what: &Fed, fields: Fields, placed: Placed) -> bool {
+        let Placed { ts, floor, .. } = placed;
+        let spec = &program.specs[feature as usize];
+        let unit = program.plan.features[feature as usize].unit;
+        let number = match what {
+            Fed::Number(of) => match filter::operand(of, fields).to_feature(unit) {
+                Some(n) => n,
+                None => return false,
+            },
+            Fed::Hash(of) => match filter::operand(of, fields).hash() {
+                Some(hash) => hash as i64,
+                None => return false,
+            },
+            _ => 0,
+        };
+        work.load(program, feature);
+        match (&mut work.loaded[feature as usize].state, spec) {
+            (State::Counter(s), _) => {
+                s.insert(number);
+                true
+            }
+            (State::Ring(s), Spec::Ring { keep, capacity }) => s.insert(*keep, *capacity, ts),
+            (State::Log(s), Spec::Log(plan)) => s.insert(plan, ts, number, floor),
+            (State::Extremes(s), Spec::Extremes(plan)) => s.insert(plan, ts, number, floor),
+            (State::Distinct(s), Spec::Distinct(plan)) => s.insert(plan, number as u64, ts, floor),
+            (State::FirstLast(s), Spec::FirstLast { which, .. }) => {
+                let Fed::Values(values) = what else { panic!("an event without its values") };
+                s.wants(*which, ts) && s.set(ts, |out| values.iter().for_each(|of| put_value(out, &filter::operand(of, fields).to_value())))
+            }
+            _ => panic!("a feature's state is of another kind than its specification"),
+        }
+    }
+}
+
+/// What names a product or a variant, as text.
+fn name(of: Val<'_>) -> Option<Cow<'_, str>> {
+    match of {
+        Val::Text(text) => Some(Cow::Borrowed(text)),
+        Val::Missing => None,
+        other => Some(Cow::Owned(other.to_value().to_string())),
+    }
+}
+
+/// Marks a feature as written and puts the units that this can move on the agenda.
+fn changed(program: &Program, work: &mut Work, agenda: &mut Agenda, feature: FeatureId) {
+    work.mark_changed(feature);
+    touch(work, agenda, &program.plan.features[feature as usize].edges);
+}
+
+/// Units that one more entry can move from where they are.
+pub fn touch(work: &Work, agenda: &mut Agenda, edges: &[Edge]) {
+    for edge in edges {
+        let matters = match edge.enters && edge.exits {
+            true => true,
+            false => edge.exits == work.customer.is_member(edge.unit),
+        };
+        if matters {
+            agenda.add(edge.unit);
+        }
+    }
+}

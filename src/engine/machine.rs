@@ -1,0 +1,311 @@
+//! One step of one customer: which units turn, since when, and what is published of it (LANGUAGE.md 8.4, 8.6, 8.7).
+//!
+//! A step is one record, or all timers of one deadline (R40). Units are looked at in the order in which they depend on each other, so that a
+//! change is seen by what refers to it in the same step; changes leave in that order (S15, R7).
+
+use super::customer::UnitEntry;
+use super::evaluate::Work;
+use super::features::Verdict;
+use super::output::{Outputs, Published};
+use super::program::Program;
+use super::reason;
+use crate::ids::Position;
+use crate::limits::{EMIT_TEXT_BYTES_MAX, PUBLISHED_BYTES_BASE};
+use crate::model::{Cause, CauseEvent, Change, ChangeKind, Membership, Origin, Value, change_id};
+use crate::plan::node::{SegmentUnit, UnitId, UnitKind};
+use crate::time::Timestamp;
+
+/// What a step is.
+#[derive(Clone, Copy, Debug)]
+pub enum Step<'a> {
+    Record(RecordStep<'a>),
+    /// All timers of this deadline.
+    Timer {
+        deadline: Timestamp,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct RecordStep<'a> {
+    /// The clock at which it is applied.
+    pub t: Timestamp,
+    pub ts: Timestamp,
+    /// Not before the greatest `ts` applied to the customer before it.
+    pub in_order: bool,
+    pub position: Position,
+    pub id: Option<&'a str>,
+}
+
+impl Step<'_> {
+    fn at(&self) -> Timestamp {
+        match self {
+            Step::Record(record) => record.t,
+            Step::Timer { deadline } => *deadline,
+        }
+    }
+}
+
+/// Units to be looked at in one step, in their order, each once.
+#[derive(Debug, Default)]
+pub struct Agenda {
+    units: Vec<UnitId>,
+    next: usize,
+    sorted: bool,
+}
+
+impl Agenda {
+    pub fn clear(&mut self) {
+        self.units.clear();
+        self.next = 0;
+        self.sorted = true;
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.units.is_empty()
+    }
+
+    /// Before the step begins.
+    pub fn add(&mut self, unit: UnitId) {
+        self.sorted &= self.units.last().is_none_or(|last| *last < unit);
+        self.units.push(unit);
+    }
+
+    fn sort(&mut self) {
+        if !self.sorted {
+            self.units.sort_unstable();
+            self.units.dedup();
+            self.sorted = true;
+        }
+    }
+
+    /// During the step: a unit after the present one.
+    fn insert(&mut self, unit: UnitId) {
+        if let Err(i) = self.units[self.next..].binary_search(&unit) {
+            self.units.insert(self.next + i, unit);
+        }
+    }
+
+    fn pop(&mut self) -> Option<UnitId> {
+        let unit = self.units.get(self.next).copied()?;
+        self.next += 1;
+        Some(unit)
+    }
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stepped {
+    /// Something that is remembered or published turned.
+    pub turned: bool,
+    /// Some deadline moved.
+    pub moved: bool,
+}
+
+/// Runs the step for the units on the agenda.
+///
+/// `without` names units that a record finds about to turn at this very millisecond, with what they would be without it: such a turn is
+/// left to the timers of the millisecond (R2).
+pub fn run(
+    program: &Program,
+    work: &mut Work,
+    agenda: &mut Agenda,
+    without: &[(UnitId, bool)],
+    step: Step,
+    members: &mut [u64],
+    out: &mut Outputs,
+) -> Stepped {
+    let t = step.at();
+    let mut stepped = Stepped::default();
+    agenda.sort();
+    work.new_pass();
+    while let Some(unit) = agenda.pop() {
+        let member = work.customer.is_member(unit);
+        let verdict = work.wants(program, unit, member, t);
+        let pending = || without.iter().any(|(u, would)| *u == unit && *would == verdict.holds);
+        if verdict.holds == member {
+            stepped.moved |= work.customer.set_deadline(unit, verdict.until);
+            continue;
+        }
+        if pending() {
+            // The timer of this millisecond will see it, whatever else is due then.
+            stepped.moved |= work.customer.set_deadline(unit, t);
+            continue;
+        }
+        stepped.turned = true;
+        turn(program, work, unit, verdict, step, members, out);
+        let after = match &program.plan.units[unit as usize].kind {
+            UnitKind::Segment(segment) if segment.exit.is_some() => work.wants(program, unit, verdict.holds, t),
+            _ => verdict,
+        };
+        stepped.moved |= work.customer.set_deadline(unit, after.until);
+        for dependent in &program.plan.units[unit as usize].dependents {
+            agenda.insert(*dependent);
+        }
+    }
+    stepped
+}
+
+/// A dwell begins or breaks, a customer enters or leaves.
+fn turn(program: &Program, work: &mut Work, unit: UnitId, verdict: Verdict, step: Step, members: &mut [u64], out: &mut Outputs) {
+    let entered = verdict.holds;
+    let last = work.customer.unit(unit).copied();
+    match &program.plan.units[unit as usize].kind {
+        UnitKind::Dwell { operand } => {
+            // R4, R30: compared with the customer's greatest `ts` only.
+            let since = match step {
+                Step::Record(r) if r.in_order && r.ts < r.t && work.held_at(program, *operand, r.ts) == entered => r.ts,
+                step => step.at(),
+            };
+            if entered {
+                work.customer.set_unit(UnitEntry { unit, member: true, since, origin: Origin::Timer(since) });
+            } else {
+                work.customer.forget_unit(unit);
+            }
+        }
+        UnitKind::Segment(segment) => {
+            let (since, cause, corrects) = match step {
+                Step::Timer { deadline } => (deadline, Cause::Timer, None),
+                Step::Record(r) => {
+                    // R1: and with the segment's own last change.
+                    let in_order = r.in_order && last.is_none_or(|last| r.ts >= last.since);
+                    let since = if in_order && r.ts < r.t && holds_at(program, work, segment, entered, r.ts) { r.ts } else { r.t };
+                    match last.filter(|last| last.since > r.ts) {
+                        Some(last) => (since, Cause::LateEvent, Some(last.origin)),
+                        None => (since, Cause::Event, None),
+                    }
+                }
+            };
+            debug_assert!(last.is_none_or(|last| since >= last.since), "since never goes back");
+            let origin = match step {
+                Step::Timer { deadline } => Origin::Timer(deadline),
+                Step::Record(r) => Origin::Record(r.position),
+            };
+            work.customer.seq += 1;
+            work.customer.set_unit(UnitEntry { unit, member: entered, since, origin });
+            let count = &mut members[segment.definition.at()];
+            *count = if entered { count.saturating_add(1) } else { count.saturating_sub(1) };
+            publish(program, work, (unit, segment), Turn { verdict, since, cause, corrects, origin, step }, out);
+        }
+    }
+}
+
+/// R9: whether what the segment turned to already held at an earlier instant.
+fn holds_at(program: &Program, work: &mut Work, segment: &SegmentUnit, entered: bool, ts: Timestamp) -> bool {
+    match segment.exit {
+        Some(exit) if !entered => work.held_at(program, exit, ts),
+        _ => work.held_at(program, segment.enter, ts) == entered,
+    }
+}
+
+struct Turn<'a> {
+    verdict: Verdict,
+    since: Timestamp,
+    cause: Cause,
+    /// The change that is taken back.
+    corrects: Option<Origin>,
+    origin: Origin,
+    step: Step<'a>,
+}
+
+fn publish(program: &Program, work: &mut Work, (unit, segment): (UnitId, &SegmentUnit), turn: Turn, out: &mut Outputs) {
+    let t = turn.step.at();
+    let entered = turn.verdict.holds;
+    let definition = &program.plan.workspace().definitions[segment.definition.at()];
+    let reason = reason::of(program, work, segment, entered, t);
+    let until = work.unit_until(program, unit, t).until;
+    let emit = emit(program, work, segment, t, out);
+    let customer = work.id.as_str();
+    let id = |origin| change_id(&definition.name, customer, definition.hash, origin, 0);
+    let membership = entered.then(|| Membership {
+        customer: customer.into(),
+        segment: definition.name.as_str().into(),
+        stage: None,
+        since: turn.since,
+        version: definition.hash,
+        emit: emit.clone(),
+    });
+    let change = Change {
+        change_id: id(turn.origin),
+        customer: customer.into(),
+        seq: work.customer.seq,
+        segment: definition.name.as_str().into(),
+        version: definition.hash,
+        kind: if entered { ChangeKind::Entered } else { ChangeKind::Exited },
+        since: turn.since,
+        decided_at: t,
+        cause: turn.cause,
+        cause_event: match turn.step {
+            Step::Record(r) => Some(CauseEvent { id: r.id.map(Into::into), position: r.position }),
+            Step::Timer { .. } => None,
+        },
+        corrects: turn.corrects.map(id),
+        approx: turn.verdict.approx,
+        valid_until: (until != Timestamp::MAX).then_some(until),
+        reason,
+        emit,
+    };
+    out.bytes += weight(&change) * if entered { 2 } else { 1 };
+    out.changes.push(Published { change, membership });
+}
+
+/// The segment's fields at the decision (R42); long texts are cut.
+fn emit(program: &Program, work: &mut Work, segment: &SegmentUnit, t: Timestamp, out: &mut Outputs) -> Vec<(Box<str>, Value)> {
+    let mut fields = Vec::with_capacity(segment.emit.len());
+    for (name, term) in &segment.emit {
+        work.load_of_term(program, *term);
+        let seen = work.term(program, *term, t);
+        out.counts.sums_saturated += u64::from(seen.saturated);
+        fields.push((name.clone(), bounded(seen.value.to_value())));
+    }
+    fields
+}
+
+fn bounded(value: Value) -> Value {
+    match value {
+        Value::Text(text) if text.len() > EMIT_TEXT_BYTES_MAX => {
+            let end = (0..=EMIT_TEXT_BYTES_MAX).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+            Value::Text(text[..end].into())
+        }
+        Value::List(mut items) => {
+            items.truncate(crate::limits::EMIT_ITEMS_MAX);
+            Value::List(items.into_iter().map(bounded).collect())
+        }
+        Value::Record(items) => Value::Record(items.into_iter().map(bounded).collect()),
+        other => other,
+    }
+}
+
+/// About the bytes of an encoded change.
+fn weight(change: &Change) -> usize {
+    let reasons: usize = change.reason.iter().map(|r| r.condition.len() + r.observed.len() + r.threshold.len() + 48).sum();
+    let emit: usize = change.emit.iter().map(|(name, value)| name.len() + 8 + value_weight(value)).sum();
+    PUBLISHED_BYTES_BASE + change.customer.len() + change.segment.len() + reasons + emit
+}
+
+fn value_weight(value: &Value) -> usize {
+    match value {
+        Value::Text(text) => text.len() + 2,
+        Value::List(items) | Value::Record(items) => items.iter().map(|v| value_weight(v) + 2).sum(),
+        _ => 24,
+    }
+}
+
+/// The members of all segments that a customer is in, as after an exit of nothing: for look-ups.
+pub fn memberships(program: &Program, work: &mut Work, t: Timestamp) -> Vec<Membership> {
+    let members: Vec<UnitEntry> = work.customer.units.iter().filter(|e| e.member).copied().collect();
+    let mut out = Vec::new();
+    for entry in members {
+        let UnitKind::Segment(segment) = &program.plan.units[entry.unit as usize].kind else { continue };
+        let definition = &program.plan.workspace().definitions[segment.definition.at()];
+        let emit = emit(program, work, segment, t, &mut Outputs::default());
+        out.push(Membership {
+            customer: work.id.as_str().into(),
+            segment: definition.name.as_str().into(),
+            stage: None,
+            since: entry.since,
+            version: definition.hash,
+            emit,
+        });
+    }
+    out
+}

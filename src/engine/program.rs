@@ -1,0 +1,241 @@
+//! A plan made ready for one engine: how each feature is kept under the engine's settings, what each condition loads, and which segments a
+//! new customer has to be asked about.
+
+use std::sync::Arc;
+
+use super::Settings;
+use super::cart::{Cart, CartPlan};
+use super::evaluate::Work;
+use super::features::distinct::DistinctPlan;
+use super::features::extremes::{Extreme, ExtremesPlan};
+use super::features::log::LogPlan;
+use super::features::{Counter, Distinct, Extremes, FirstLast, Keep, Log, Reader, Ring};
+use super::score::{Score, ScorePlan, decimal_to_f64};
+use crate::lang::definition::{DefinitionKind, Which};
+use crate::model::Currency;
+use crate::plan::Plan;
+use crate::plan::feature::{FeatureId, FeatureKind};
+use crate::plan::node::{Node, NodeId, TermId, TermNode, UnitId, UnitKind};
+use crate::time::Timestamp;
+
+/// The same for every customer; never changed while the engine runs.
+pub struct Program {
+    pub plan: Arc<Plan>,
+    pub settings: Settings,
+    /// By feature.
+    pub specs: Vec<Spec>,
+    /// By node: the features that it reads itself.
+    pub loads: Vec<Box<[FeatureId]>>,
+    /// By term.
+    pub term_loads: Vec<Box<[FeatureId]>>,
+    /// The feature that is the cart: the last one.
+    pub cart: FeatureId,
+    pub home: Currency,
+    /// Units that can hold, or become due, without any of the records they read: asked of every new customer.
+    pub initial: Vec<UnitId>,
+    zone: jiff::tz::TimeZone,
+}
+
+/// How a feature is kept.
+pub enum Spec {
+    Counter { sum: bool },
+    Ring { keep: Keep, capacity: usize },
+    Log(LogPlan),
+    Extremes(ExtremesPlan),
+    Distinct(DistinctPlan),
+    FirstLast { which: Which, values: bool },
+    Score(ScorePlan),
+    Cart(CartPlan),
+}
+
+/// A feature of the customer at hand.
+pub enum State {
+    Counter(Counter),
+    Ring(Ring),
+    Log(Log),
+    Extremes(Extremes),
+    Distinct(Distinct),
+    FirstLast(FirstLast),
+    Score(Score),
+    Cart(Cart),
+}
+
+impl Program {
+    pub fn new(plan: Arc<Plan>, settings: Settings) -> Program {
+        let catalogue = &plan.workspace().catalogue;
+        let home = catalogue.workspace.currency;
+        let buffers = catalogue.cart.iter().filter_map(|rule| catalogue.events[rule.event.at()].lateness);
+        let buffer_max = buffers.chain([settings.reorder_buffer]).max().unwrap_or_default();
+        let mut specs: Vec<Spec> = plan.features.iter().map(|f| spec(&plan, &f.kind, &settings)).collect();
+        let cart = specs.len() as FeatureId;
+        specs.push(Spec::Cart(CartPlan { home, buffer_max }));
+        let term_loads = (0..plan.terms.len()).map(|t| Loads::default().term(&plan, cart, t as TermId).done()).collect();
+        let loads = plan.nodes.iter().map(|n| Loads::default().node(&plan, cart, &n.node).done()).collect();
+        let name = &plan.workspace().catalogue.workspace.timezone;
+        let zone = jiff::tz::TimeZone::get(name).unwrap_or(jiff::tz::TimeZone::UTC);
+        let mut program = Program { plan, settings, specs, loads, term_loads, cart, home, initial: Vec::new(), zone };
+        program.initial = program.ask_of_nobody();
+        program
+    }
+
+    /// Units that a customer without any state is, or will be, in.
+    fn ask_of_nobody(&self) -> Vec<UnitId> {
+        let mut work = Work::new(self);
+        work.customer.reset(Timestamp(0));
+        work.generation += 1;
+        work.new_pass();
+        let open = |node: NodeId| self.plan.nodes[node as usize].open;
+        let units = 0..self.plan.units.len() as UnitId;
+        units
+            .filter(|unit| {
+                let open = match &self.plan.units[*unit as usize].kind {
+                    UnitKind::Dwell { operand } => open(*operand),
+                    UnitKind::Segment(segment) => open(segment.enter),
+                };
+                let wants = work.wants(self, *unit, false, Timestamp(0));
+                open || wants.holds || wants.until != Timestamp::MAX
+            })
+            .collect()
+    }
+
+    /// The first instant of a local day (LANGUAGE.md S10, R38), in the workspace's zone; never for a date that no calendar has.
+    pub fn midnight(&self, day: i32) -> Timestamp {
+        let (year, month, day) = crate::time::civil_from_days(i64::from(day));
+        let date = i16::try_from(year).ok().and_then(|year| jiff::civil::Date::new(year, month as i8, day as i8).ok());
+        date.and_then(|d| d.to_zoned(self.zone.clone()).ok()).map_or(Timestamp::MAX, |z| Timestamp(z.timestamp().as_millisecond()))
+    }
+}
+
+fn spec(plan: &Plan, kind: &FeatureKind, settings: &Settings) -> Spec {
+    match kind {
+        FeatureKind::Counter { sum } => Spec::Counter { sum: *sum },
+        FeatureKind::Ring { keep, capacity } => Spec::Ring { keep: *keep, capacity: *capacity },
+        FeatureKind::Log { windows, thin: Some(capacity), .. } => Spec::Log(LogPlan::thinned(windows[0], *capacity)),
+        FeatureKind::Log { windows, values, extremes, thin: None } => {
+            Spec::Log(LogPlan::new(windows, *values, *extremes, settings.exact_entries))
+        }
+        FeatureKind::Extremes { max, windows } => {
+            let which = if *max { Extreme::Max } else { Extreme::Min };
+            Spec::Extremes(ExtremesPlan::new(which, windows, settings.exact_entries))
+        }
+        FeatureKind::Distinct { keep, windows, bound } => Spec::Distinct(match bound {
+            Some(capacity) => DistinctPlan::against_constants(*keep, windows, *capacity),
+            None => DistinctPlan::open(*keep, windows, settings.exact_entries),
+        }),
+        FeatureKind::FirstLast { which, properties } => Spec::FirstLast { which: *which, values: !properties.is_empty() },
+        FeatureKind::Score { definition } => match &plan.workspace().definitions[definition.at()].kind {
+            DefinitionKind::Score(score) => {
+                Spec::Score(ScorePlan { half_life: score.half_life, cap: score.cap.map(|cap| decimal_to_f64(cap.0)) })
+            }
+            _ => panic!("feature of a score that is none: {definition}"),
+        },
+    }
+}
+
+/// Collects what a condition reads.
+#[derive(Default)]
+struct Loads {
+    features: Vec<FeatureId>,
+}
+
+impl Loads {
+    fn node(mut self, plan: &Plan, cart: FeatureId, node: &Node) -> Loads {
+        match node {
+            Node::Quantity { feature, .. } | Node::Score { feature, .. } => self.features.push(*feature),
+            Node::CartEmpty | Node::CartHas(_) => self.features.push(cart),
+            Node::Compare { left, right, .. } => return self.term(plan, cart, *left).term(plan, cart, *right),
+            Node::Between { of, low, high } => return self.term(plan, cart, *of).term(plan, cart, *low).term(plan, cart, *high),
+            Node::Member { of, .. }
+            | Node::HalfOpen { of, .. }
+            | Node::Aged { of, .. }
+            | Node::Next { of, .. }
+            | Node::Contains { of, .. }
+            | Node::StartsWith { of, .. }
+            | Node::EndsWith { of, .. }
+            | Node::Empty(of)
+            | Node::Known(of)
+            | Node::Has { of, .. } => return self.term(plan, cart, *of),
+            Node::Constant(_) | Node::And(_) | Node::Or(_) | Node::Not(_) | Node::Held { .. } | Node::InSegment { .. } => {}
+        }
+        self
+    }
+
+    fn term(mut self, plan: &Plan, cart: FeatureId, term: TermId) -> Loads {
+        match &plan.terms[term as usize] {
+            TermNode::Quantity { feature, .. }
+            | TermNode::RingEnd { feature, .. }
+            | TermNode::FirstLast { feature, .. }
+            | TermNode::Score { feature } => self.features.push(*feature),
+            TermNode::CartValue | TermNode::CartQuantity | TermNode::CartItems | TermNode::CartChangedAt => self.features.push(cart),
+            TermNode::Arithmetic { left, right, .. } => return self.term(plan, cart, *left).term(plan, cart, *right),
+            TermNode::Age(of) => return self.term(plan, cart, *of),
+            TermNode::Literal(_) | TermNode::Trait { .. } | TermNode::FirstSeen => {}
+        }
+        self
+    }
+
+    fn done(mut self) -> Box<[FeatureId]> {
+        self.features.sort_unstable();
+        self.features.dedup();
+        self.features.into()
+    }
+}
+
+impl State {
+    pub fn new(spec: &Spec) -> State {
+        match spec {
+            Spec::Counter { .. } => State::Counter(Counter::default()),
+            Spec::Ring { .. } => State::Ring(Ring::default()),
+            Spec::Log(_) => State::Log(Log::default()),
+            Spec::Extremes(_) => State::Extremes(Extremes::default()),
+            Spec::Distinct(_) => State::Distinct(Distinct::default()),
+            Spec::FirstLast { .. } => State::FirstLast(FirstLast::default()),
+            Spec::Score(_) => State::Score(Score::default()),
+            Spec::Cart(_) => State::Cart(Cart::default()),
+        }
+    }
+
+    /// Becomes the state of a customer for whom nothing is kept.
+    pub fn clear(&mut self) {
+        match self {
+            State::Counter(s) => *s = Counter::default(),
+            State::Ring(s) => s.clear(),
+            State::Log(s) => s.clear(),
+            State::Extremes(s) => s.clear(),
+            State::Distinct(s) => s.clear(),
+            State::FirstLast(s) => s.clear(),
+            State::Score(s) => *s = Score::default(),
+            State::Cart(s) => s.clear(),
+        }
+    }
+
+    pub fn decode(&mut self, spec: &Spec, base: Timestamp, bytes: &[u8]) {
+        let mut reader = Reader::new(bytes);
+        match (self, spec) {
+            (State::Counter(s), Spec::Counter { sum }) => *s = Counter::decode(*sum, &mut reader),
+            (State::Ring(s), Spec::Ring { .. }) => s.decode(base, &mut reader),
+            (State::Log(s), Spec::Log(plan)) => s.decode(plan, base, &mut reader),
+            (State::Extremes(s), Spec::Extremes(plan)) => s.decode(plan, base, &mut reader),
+            (State::Distinct(s), Spec::Distinct(plan)) => s.decode(plan, base, &mut reader),
+            (State::FirstLast(s), Spec::FirstLast { values, .. }) => s.decode(base, *values, &mut reader),
+            (State::Score(s), Spec::Score(_)) => *s = Score::decode(base, &mut reader),
+            (State::Cart(s), Spec::Cart(plan)) => s.decode(plan, base, &mut reader),
+            _ => panic!("a feature's state is of another kind than its specification"),
+        }
+        debug_assert!(!reader.failed(), "state that the engine wrote itself reads back");
+    }
+
+    pub fn encode(&self, spec: &Spec, base: Timestamp, out: &mut Vec<u8>) {
+        match (self, spec) {
+            (State::Counter(s), Spec::Counter { sum }) => s.encode(*sum, out),
+            (State::Ring(s), Spec::Ring { .. }) => s.encode(base, out),
+            (State::Log(s), Spec::Log(plan)) => s.encode(plan, base, out),
+            (State::Extremes(s), Spec::Extremes(plan)) => s.encode(plan, base, out),
+            (State::Distinct(s), Spec::Distinct(plan)) => s.encode(plan, base, out),
+            (State::FirstLast(s), Spec::FirstLast { values, .. }) => s.encode(base, *values, out),
+            (State::Score(s), Spec::Score(_)) => s.encode(base, out),
+            (State::Cart(s), Spec::Cart(plan)) => s.encode(plan, base, out),
+            _ => panic!("a feature's state is of another kind than its specification"),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Why a segment turned: the conditions that decided, with what was seen and what was asked for (LANGUAGE.md 8.13).
+
+use super::evaluate::Work;
+use super::program::Program;
+use super::value::Val;
+use crate::limits::{REASON_TEXT_BYTES_MAX, REASONS_MAX};
+use crate::model::Reason;
+use crate::plan::node::{Node, NodeId, SegmentUnit, TermId};
+use crate::time::Timestamp;
+
+/// The leaves that made the segment's condition what it is now, at most [`REASONS_MAX`].
+pub fn of(program: &Program, work: &mut Work, segment: &SegmentUnit, entered: bool, t: Timestamp) -> Vec<Reason> {
+    let mut out = Vec::new();
+    match segment.exit {
+        // What holds at the entry is `when`; that the exit condition does not is no news.
+        Some(_) if entered => collect(program, work, segment.when, true, t, &mut out),
+        Some(exit) => collect(program, work, exit, true, t, &mut out),
+        None => collect(program, work, segment.when, entered, t, &mut out),
+    }
+    out
+}
+
+/// Leaves below a node that is `held`: all of a true `and`, the false ones of a false one, and the reverse for `or`.
+fn collect(program: &Program, work: &mut Work, id: NodeId, held: bool, t: Timestamp, out: &mut Vec<Reason>) {
+    let info = &program.plan.nodes[id as usize];
+    match &info.node {
+        Node::And(all) | Node::Or(all) => {
+            for n in all {
+                if out.len() < REASONS_MAX && work.node(program, *n, t).holds == held {
+                    collect(program, work, *n, held, t, out);
+                }
+            }
+        }
+        Node::Not(of) => {
+            let inner = &program.plan.nodes[*of as usize];
+            if info.text.is_empty() || matches!(inner.node, Node::And(_) | Node::Or(_) | Node::Not(_)) {
+                collect(program, work, *of, !held, t, out);
+            } else {
+                let observed = observed(program, work, *of, t);
+                push(out, &info.text, observed, &inner.threshold);
+            }
+        }
+        _ => {
+            let observed = observed(program, work, id, t);
+            push(out, &info.text, observed, &info.threshold);
+        }
+    }
+}
+
+fn push(out: &mut Vec<Reason>, condition: &str, observed: String, threshold: &str) {
+    if out.len() < REASONS_MAX {
+        out.push(Reason { condition: cut(condition), observed: cut(&observed), threshold: cut(threshold) });
+    }
+}
+
+fn cut(text: &str) -> Box<str> {
+    if text.len() <= REASON_TEXT_BYTES_MAX {
+        return text.into();
+    }
+    let end = (0..=REASON_TEXT_BYTES_MAX).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    format!("{}…", &text[..end]).into()
+}
+
+/// What a condition sees, as people read it.
+pub fn observed(program: &Program, work: &mut Work, id: NodeId, t: Timestamp) -> String {
+    let shown = |work: &mut Work, term: TermId| {
+        work.load_of_term(program, term);
+        work.term(program, term, t).value.to_value().to_string()
+    };
+    match &program.plan.nodes[id as usize].node {
+        Node::Constant(value) => value.to_string(),
+        Node::Quantity { feature, quantity, window, .. } => {
+            work.load(program, *feature);
+            let unit = program.plan.features[*feature as usize].unit;
+            let unit = if is_count(*quantity) { crate::plan::feature::NumberUnit::Int } else { unit };
+            let reading = work.read(program, *feature, *quantity, *window, t);
+            Val::of_feature(unit, reading.value).0.to_value().to_string()
+        }
+        Node::Score { feature, .. } => {
+            work.load(program, *feature);
+            Val::score(work.score(program, *feature, t)).to_value().to_string()
+        }
+        Node::Compare { left, right, .. } => {
+            let literal = |term: TermId| matches!(program.plan.terms[term as usize], crate::plan::node::TermNode::Literal(_));
+            let (left, right) = (*left, *right);
+            match (literal(left), literal(right)) {
+                (true, false) => shown(work, right),
+                (_, true) => shown(work, left),
+                (false, false) => format!("{} against {}", shown(work, left), shown(work, right)),
+            }
+        }
+        Node::Between { of, .. }
+        | Node::Member { of, .. }
+        | Node::HalfOpen { of, .. }
+        | Node::Contains { of, .. }
+        | Node::StartsWith { of, .. }
+        | Node::EndsWith { of, .. }
+        | Node::Empty(of)
+        | Node::Known(of)
+        | Node::Has { of, .. } => shown(work, *of),
+        Node::Aged { of, .. } | Node::Next { of, .. } => {
+            work.load_of_term(program, *of);
+            match work.instant(program, *of, t) {
+                Some(x) => if x > t { x - t } else { t - x }.to_string(),
+                None => "unknown".into(),
+            }
+        }
+        Node::Held { unit, .. } => match work.customer.unit(*unit) {
+            Some(entry) => (t - entry.since).to_string(),
+            None => "not held".into(),
+        },
+        Node::InSegment { unit, .. } => if work.customer.is_member(*unit) { "member" } else { "no member" }.into(),
+        Node::CartEmpty | Node::CartHas(_) => {
+            work.load(program, program.cart);
+            let items = work.cart(program).summary().items;
+            if items == 0 { "empty".into() } else { format!("{items} lines") }
+        }
+        Node::And(_) | Node::Or(_) | Node::Not(_) => work.node(program, id, t).holds.to_string(),
+    }
+}
+
+fn is_count(quantity: crate::plan::feature::Quantity) -> bool {
+    use crate::plan::feature::Quantity;
+    matches!(quantity, Quantity::Count | Quantity::Distinct)
+}
