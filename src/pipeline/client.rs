@@ -6,7 +6,8 @@
 //! **Errors** of the environment that pass by themselves (a broker that restarts, a leader that moves, a time-out) are the client's to
 //! retry, for ever; meanwhile it simply has no answer, and the shard's clock stands. Only what cannot pass comes out.
 //!
-//! **Kinds of time.** Every [`Timestamp`] here is wall time of one clock, the one that gives `now` to the worker.
+//! **Kinds of time.** Every [`Timestamp`] here is wall time of one clock, the one that [`Client::now`] gives. Nobody in the pipeline reads
+//! another: what a batch decides is in its records and its journal.
 
 use std::ops::Range;
 
@@ -15,6 +16,9 @@ use crate::time::{Millis, Timestamp};
 
 /// A log as one worker sees it.
 pub trait Client {
+    /// Wall time. Read after records are taken, so that no record seems to come from the future (the arrival cap, LANGUAGE.md S1).
+    fn now(&self) -> Timestamp;
+
     /// What has happened since the last call; `None`: nothing more at present. Serves the group's life too, so it must be called often.
     fn poll(&mut self) -> Option<Event>;
 

@@ -1,0 +1,498 @@
+//! From the journal and the input log to the state: what a new owner of a shard does before it decides anything.
+//!
+//! **Order** (DESIGN.md 4): the committed offset of the journal partition (require stable); its high watermark; the journal,
+//! `read_committed`, up to that; the batch number must equal the offset's metadata. If a transaction stays open, the dead owner's
+//! transactional id, which the journal names, ends it, and everything is asked again.
+//!
+//! **Replay.** Every batch of the journal is read again from the inputs, exactly the offsets that it names, under the arrival cap that it
+//! names, and decided again with outputs off. Hash of the inputs, hash of the changes, clock and cursor must be what they were.
+//!
+//! Runs in slices between the turns of other shards, so that a restore holds nobody up for longer than a slice. Must never guess: what
+//! does not fit stops the shard.
+
+use std::sync::Arc;
+
+use super::client::{Client, CommittedOffset, LaneId, Recovered, Source, Start};
+use super::inputs::{Inputs, Lane, Next};
+use super::settings::{RULES, Settings};
+use super::shard::{Phase, Shard};
+use super::sink::{Notice, Sink};
+use super::stop::Stop;
+use crate::ids::{BatchNumber, InputIndex};
+use crate::time::{Millis, Timestamp};
+use crate::wire::journal::{JournalBatch, JournalError, JournalInput, JournalRecord};
+
+/// How long an open transaction of the former owner is waited for before it is ended by its id: its owner may just be finishing it.
+const OPEN_TRANSACTION_WAIT: Millis = Millis(1_000);
+/// How long to wait before an unstable committed offset is asked for again.
+const ASK_AGAIN: Millis = Millis(100);
+/// Journal records fetched ahead.
+const JOURNAL_WANT: usize = 64;
+
+/// A restore on its way.
+#[derive(Debug)]
+pub(super) struct Restore {
+    step: Step,
+    recovered: Option<Arc<Recovered>>,
+    journal: Option<LaneId>,
+    record: Option<Record>,
+    /// Of the last journal record.
+    former_owner: Option<String>,
+    journal_records: u64,
+    /// When something last went forward.
+    moved_at: Timestamp,
+    /// The offset and the journal disagreed once, and both were asked for again.
+    asked_twice: bool,
+    batches: u64,
+    records: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// [`Client::recover`] is on its way.
+    Asked,
+    Reading,
+    /// To be asked again at this instant.
+    AskAt(Timestamp),
+    /// [`Client::end_transaction`] is on its way.
+    Ending,
+}
+
+/// The journal record that is being replayed.
+#[derive(Debug)]
+struct Record {
+    offset: i64,
+    record: JournalRecord,
+    /// Of its batches.
+    next: usize,
+    /// Where each input ends in the batch at hand; empty before it is begun.
+    targets: Vec<i64>,
+}
+
+/// How far a slice came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// More can be done at once.
+    Busy,
+    /// The client has to bring something, or the instant has to come.
+    Waiting(Option<Timestamp>),
+    /// The shard runs.
+    Done,
+}
+
+impl Restore {
+    /// Asks the first question.
+    pub fn begin<C: Client>(shard: &Shard, client: &mut C) -> Restore {
+        client.recover(shard.id);
+        Restore {
+            step: Step::Asked,
+            recovered: None,
+            journal: None,
+            record: None,
+            former_owner: None,
+            journal_records: 0,
+            moved_at: client.now(),
+            asked_twice: false,
+            batches: 0,
+            records: 0,
+        }
+    }
+
+    pub fn close<C: Client>(&mut self, client: &mut C) {
+        if let Some(lane) = self.journal.take() {
+            client.close(lane);
+        }
+    }
+
+    /// An answer to [`Client::recover`].
+    pub fn recovered(&mut self, answer: Recovered, now: Timestamp) {
+        self.recovered = Some(Arc::new(answer));
+        self.step = Step::Reading;
+        if self.journal.is_none() {
+            self.moved_at = now;
+        }
+    }
+
+    /// The former owner's transaction is settled: everything is asked again.
+    pub fn transaction_ended(&mut self, now: Timestamp) {
+        self.step = Step::AskAt(now);
+        self.moved_at = now;
+    }
+
+    pub fn batches(&self) -> u64 {
+        self.batches
+    }
+}
+
+impl Shard {
+    /// Goes on with the restore, for about `budget` records.
+    pub fn restore<C: Client, S: Sink>(
+        &mut self,
+        settings: &Settings,
+        client: &mut C,
+        sink: &mut S,
+        budget: usize,
+    ) -> Result<Progress, Stop> {
+        let Phase::Restoring(restore) = std::mem::replace(&mut self.phase, Phase::Queued) else {
+            panic!("shard {} is not being restored", self.id);
+        };
+        let mut restore = restore;
+        let progress = self.slice(settings, client, sink, &mut restore, budget);
+        if let Ok(Progress::Done) = progress {
+            restore.close(client);
+            self.run(sink, client.now(), restore.batches, restore.records);
+        } else {
+            self.phase = Phase::Restoring(restore);
+        }
+        progress
+    }
+
+    fn slice<C: Client, S: Sink>(
+        &mut self,
+        settings: &Settings,
+        client: &mut C,
+        sink: &mut S,
+        restore: &mut Restore,
+        budget: usize,
+    ) -> Result<Progress, Stop> {
+        let now = client.now();
+        match restore.step {
+            Step::Asked | Step::Ending => return Ok(Progress::Waiting(None)),
+            Step::AskAt(at) if now < at => return Ok(Progress::Waiting(Some(at))),
+            Step::AskAt(_) => {
+                restore.step = Step::Asked;
+                client.recover(self.id);
+                return Ok(Progress::Waiting(None));
+            }
+            Step::Reading => {}
+        }
+        let recovered = restore.recovered.clone().expect("the answer is there once reading has begun");
+        if self.topics.is_empty() {
+            self.topics = topics_of(settings, &recovered);
+        }
+        let journal = match restore.journal {
+            Some(lane) => lane,
+            None => {
+                sink.notice(self.id, &Notice::Restoring);
+                let lane = client.open(self.id, Source::Journal, Start { offset: recovered.journal.low, leader_epoch: None });
+                *restore.journal.insert(lane)
+            }
+        };
+        let mut left = budget;
+        loop {
+            if let Some(mut record) = restore.record.take() {
+                let before = left;
+                let finished = self.replay(settings, client, sink, restore, &recovered, &mut record, &mut left)?;
+                if before != left || finished {
+                    restore.moved_at = now;
+                }
+                if !finished {
+                    restore.record = Some(record);
+                    return Ok(if left == 0 { Progress::Busy } else { Progress::Waiting(None) });
+                }
+            }
+            if left == 0 {
+                return Ok(Progress::Busy);
+            }
+            let held = client.fill(journal, JOURNAL_WANT).map_err(Stop::Journal)?;
+            if held == 0 {
+                break;
+            }
+            let message = client.message(journal, 0);
+            let offset = message.offset;
+            let record = JournalRecord::decode(message.value.unwrap_or_default()).map_err(|source| Stop::Record { offset, source })?;
+            client.advance(journal, 1);
+            restore.moved_at = now;
+            self.admit(settings, client, restore, &recovered, offset, &record)?;
+            restore.journal_records += 1;
+            restore.former_owner = Some(record.transactional_id.clone());
+            restore.record = Some(Record { offset, record, next: 0, targets: Vec::new() });
+            left -= 1;
+        }
+        if client.position(journal) < recovered.journal.high {
+            // Its end is not there yet, or an open transaction stands before it.
+            return Ok(self.held_up(client, sink, restore, now));
+        }
+        self.conclude(client, sink, restore, &recovered, now)
+    }
+
+    /// The journal is read to its end: does it agree with the committed offset?
+    fn conclude<C: Client, S: Sink>(
+        &mut self,
+        client: &mut C,
+        sink: &mut S,
+        restore: &mut Restore,
+        recovered: &Recovered,
+        now: Timestamp,
+    ) -> Result<Progress, Stop> {
+        match (&recovered.committed, restore.journal_records) {
+            (CommittedOffset::Unstable, _) => {
+                if now - restore.moved_at >= OPEN_TRANSACTION_WAIT {
+                    return Ok(self.held_up(client, sink, restore, now));
+                }
+                restore.step = Step::AskAt(now + ASK_AGAIN);
+                return Ok(Progress::Waiting(Some(now + ASK_AGAIN)));
+            }
+            (CommittedOffset::Absent, 0) if recovered.journal.low == 0 => {
+                sink.notice(self.id, &Notice::Fresh);
+                self.open_inputs(client, self.topics.clone());
+                self.first = true;
+            }
+            (CommittedOffset::Absent, 0) => {
+                return Err(Stop::JournalEmpty { beside: format!("a first offset of {}", recovered.journal.low) });
+            }
+            (CommittedOffset::At { metadata, .. }, 0) => {
+                return Err(Stop::JournalEmpty { beside: format!("a committed offset of batch {metadata}") });
+            }
+            // The broker has forgotten the group's offsets, as it does after a week; the journal is read to its end.
+            (CommittedOffset::Absent, _) => {}
+            (CommittedOffset::At { metadata, .. }, _) if *metadata == self.number.to_string() => {}
+            (CommittedOffset::At { .. }, _) if !restore.asked_twice => {
+                restore.asked_twice = true;
+                restore.step = Step::AskAt(now + ASK_AGAIN);
+                return Ok(Progress::Waiting(Some(now + ASK_AGAIN)));
+            }
+            (CommittedOffset::At { metadata, .. }, _) => {
+                return Err(Stop::OffsetDiffers { committed: metadata.clone(), journal: self.number });
+            }
+        }
+        self.committed = (!self.first).then_some(self.number);
+        self.journal_end = recovered.journal.high;
+        Ok(Progress::Done)
+    }
+
+    /// Waits for an open transaction, then ends it.
+    fn held_up<C: Client, S: Sink>(&mut self, client: &mut C, sink: &mut S, restore: &mut Restore, now: Timestamp) -> Progress {
+        let until = restore.moved_at + OPEN_TRANSACTION_WAIT;
+        if now < until {
+            return Progress::Waiting(Some(until));
+        }
+        restore.moved_at = now;
+        match &restore.former_owner {
+            Some(id) => {
+                sink.notice(self.id, &Notice::EndingTransaction { transactional_id: id });
+                restore.step = Step::Ending;
+                client.end_transaction(self.id, id);
+                Progress::Waiting(None)
+            }
+            // Whose it is, no record tells; the broker ends it when its time is over.
+            None => {
+                restore.step = Step::AskAt(now + ASK_AGAIN);
+                Progress::Waiting(Some(now + ASK_AGAIN))
+            }
+        }
+    }
+
+    /// Checks that a journal record is ours to replay; the first one opens the inputs.
+    fn admit<C: Client>(
+        &mut self,
+        settings: &Settings,
+        client: &mut C,
+        restore: &Restore,
+        recovered: &Recovered,
+        offset: i64,
+        record: &JournalRecord,
+    ) -> Result<(), Stop> {
+        let broken = |what| Stop::Record { offset, source: JournalError::Inconsistent(what) };
+        if record.shard != self.id {
+            return Err(broken("it belongs to another shard"));
+        }
+        if record.engine != RULES {
+            return Err(Stop::Rules { journal: record.engine.clone(), ours: RULES.to_owned() });
+        }
+        let in_force = settings.plan.workspace().hash;
+        if record.definitions != in_force {
+            return Err(Stop::Definitions { journal: record.definitions, in_force });
+        }
+        if record.settings != settings.hash() {
+            return Err(Stop::Settings);
+        }
+        if record.inputs.len() != self.topics.len() || record.inputs.iter().zip(&self.topics).any(|(a, b)| a.topic != b.topic) {
+            let names = |inputs: &[JournalInput]| inputs.iter().map(|i| i.topic.as_str()).collect::<Vec<_>>().join(", ");
+            return Err(Stop::InputsDiffer { journal: names(&record.inputs), configured: names(&self.topics) });
+        }
+        for ((input, ours), log) in record.inputs.iter().zip(&self.topics).zip(&recovered.inputs) {
+            if input.topic_id.zip(ours.topic_id).is_some_and(|(a, b)| a != b) {
+                return Err(Stop::Recreated { topic: input.topic.clone() });
+            }
+            if input.next_offset > log.ends.high {
+                let (topic, high) = (input.topic.clone(), log.ends.high);
+                return Err(Stop::Rewound { topic, high, next_offset: input.next_offset });
+            }
+        }
+        if restore.journal_records == 0 {
+            if record.batch != BatchNumber(0) || !record.batches.is_empty() {
+                return Err(Stop::BeginningLost { low: recovered.journal.low, found: record.batch });
+            }
+            for (input, log) in record.inputs.iter().zip(&recovered.inputs) {
+                if input.next_offset < log.ends.low {
+                    return Err(Stop::Truncated { topic: input.topic.clone(), needed: input.next_offset, low: log.ends.low });
+                }
+            }
+            let begin = record.inputs.iter().zip(&self.topics);
+            let begin = begin.map(|(input, ours)| JournalInput { topic_id: ours.topic_id, ..input.clone() }).collect();
+            self.open_inputs(client, begin);
+            return Ok(());
+        }
+        // A batch follows its predecessor; an idle record repeats the number.
+        let (found, expected) = match record.batches.first() {
+            Some(first) => (first.number, BatchNumber(self.number.0 + 1)),
+            None => (record.batch, self.number),
+        };
+        if found != expected {
+            return Err(Stop::Gap { offset, expected, found });
+        }
+        Ok(())
+    }
+
+    fn open_inputs<C: Client>(&mut self, client: &mut C, begin: Vec<JournalInput>) {
+        let lanes = begin.iter().enumerate().map(|(i, at)| {
+            let source = Source::Input(InputIndex(i as u16));
+            let leader_epoch = (at.leader_epoch >= 0).then_some(at.leader_epoch);
+            Lane::new(client.open(self.id, source, Start { offset: at.next_offset, leader_epoch }), at)
+        });
+        self.inputs = Inputs { lanes: lanes.collect() };
+        self.topics = begin;
+    }
+
+    /// Replays what is left of a journal record; returns whether all of it is. `left` goes down by the records read.
+    fn replay<C: Client, S: Sink>(
+        &mut self,
+        settings: &Settings,
+        client: &mut C,
+        sink: &mut S,
+        restore: &mut Restore,
+        recovered: &Recovered,
+        record: &mut Record,
+        left: &mut usize,
+    ) -> Result<bool, Stop> {
+        while let Some(batch) = record.record.batches.get(record.next) {
+            if *left == 0 || !self.read_again(settings, client, recovered, batch, record.offset, &mut record.targets, left)? {
+                return Ok(false);
+            }
+            let decided = self.decide(batch.number, batch.arrival_cap, batch.idle_until);
+            self.compare(batch, decided)?;
+            self.inputs.finish(client);
+            sink.replayed(self.id, &self.outputs.changes);
+            self.number = batch.number;
+            self.batch.clear();
+            record.next += 1;
+            record.targets.clear();
+            restore.batches += 1;
+            restore.records += u64::from(batch.records);
+            *left = left.saturating_sub(1);
+        }
+        for (lane, input) in self.inputs.lanes.iter().zip(&record.record.inputs) {
+            if (lane.next_offset, lane.last_arrival) != (input.next_offset, input.last_arrival) {
+                return Err(Stop::Mismatch {
+                    batch: record.record.batch,
+                    what: "position",
+                    found: format!("{} {:?}", lane.next_offset, lane.last_arrival),
+                    expected: format!("{} {:?}", input.next_offset, input.last_arrival),
+                });
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads the records of a batch again, in their order; returns whether all are there.
+    fn read_again<C: Client>(
+        &mut self,
+        settings: &Settings,
+        client: &mut C,
+        recovered: &Recovered,
+        batch: &JournalBatch,
+        offset: i64,
+        targets: &mut Vec<i64>,
+        left: &mut usize,
+    ) -> Result<bool, Stop> {
+        if targets.is_empty() {
+            self.batch.clear();
+            targets.extend(self.inputs.lanes.iter().map(|lane| lane.next_offset));
+            for read in &batch.reads {
+                targets[read.input.at()] = read.next_offset;
+            }
+        }
+        let cap = match batch.arrival_cap {
+            Some(cap) => cap,
+            None if batch.reads.is_empty() => return Ok(true),
+            None => {
+                let source = JournalError::Inconsistent("a batch with records has no arrival cap");
+                return Err(Stop::Record { offset, source });
+            }
+        };
+        let mut refilled = false;
+        while *left > 0 {
+            match self.inputs.next_replayed(client, cap, targets) {
+                Next::Take(input) => {
+                    let target = targets[input];
+                    if let Some(found) = self.inputs.peek(client, input).filter(|found| *found >= target) {
+                        let topic = settings.inputs[input].topic.to_string();
+                        return Err(Stop::LogDiffers { topic, next_offset: target, found });
+                    }
+                    let raw = self.inputs.take(client, input, self.id, cap);
+                    self.decoders[input].decode(&raw, &mut self.batch);
+                    *left -= 1;
+                    refilled = false;
+                }
+                Next::Nothing if self.inputs.lanes.iter().zip(&*targets).all(|(lane, target)| lane.next_offset >= *target) => {
+                    return Ok(true);
+                }
+                Next::Nothing if refilled => {
+                    return match self.inputs.fault() {
+                        None => Ok(false),
+                        Some((input, fault)) => {
+                            let topic = recovered.inputs[input.at()].topic.clone();
+                            Err(Stop::Input { topic, fault: fault.clone() })
+                        }
+                    };
+                }
+                Next::Nothing => {
+                    // Records of the batch are held until it is applied, so the lanes must have room for all of it.
+                    let want = self.batch.records.len() + settings.batch_records;
+                    self.inputs.refill(client, want);
+                    refilled = true;
+                }
+            }
+        }
+        // The last record may just have been taken.
+        Ok(self.inputs.lanes.iter().zip(&*targets).all(|(lane, target)| lane.next_offset >= *target))
+    }
+
+    /// The proof: what was decided again is what was decided then.
+    fn compare(&self, expected: &JournalBatch, decided: Option<JournalBatch>) -> Result<(), Stop> {
+        let batch = expected.number;
+        let Some(found) = decided else {
+            return Err(Stop::Mismatch { batch, what: "effect", found: "none".into(), expected: format!("{} changes", expected.changes) });
+        };
+        let pairs: [(&'static str, String, String); 8] = [
+            ("number of records", found.records.to_string(), expected.records.to_string()),
+            ("hash of the inputs", format!("{:016x}", found.input_hash), format!("{:016x}", expected.input_hash)),
+            ("number of changes", found.changes.to_string(), expected.changes.to_string()),
+            ("hash of the changes", format!("{:032x}", found.change_hash), format!("{:032x}", expected.change_hash)),
+            ("number of dead letters", found.dead_letters.to_string(), expected.dead_letters.to_string()),
+            ("clock", found.clock.to_string(), expected.clock.to_string()),
+            ("cursor", format!("{:?}", found.cursor), format!("{:?}", expected.cursor)),
+            ("leader epoch", format!("{:?}", found.reads), format!("{:?}", expected.reads)),
+        ];
+        match pairs.into_iter().find(|(_, found, expected)| found != expected) {
+            Some((what, found, expected)) => Err(Stop::Mismatch { batch, what, found, expected }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The inputs of the configuration as the log has them, at their beginnings.
+fn topics_of(settings: &Settings, recovered: &Recovered) -> Vec<JournalInput> {
+    let configured: Vec<&str> = settings.inputs.iter().map(|i| &*i.topic).collect();
+    let found: Vec<&str> = recovered.inputs.iter().map(|i| i.topic.as_str()).collect();
+    assert_eq!(configured, found, "the client reads the inputs of the configuration");
+    let begin = recovered.inputs.iter().map(|input| JournalInput {
+        topic: input.topic.clone(),
+        topic_id: input.topic_id,
+        next_offset: input.ends.low,
+        leader_epoch: -1,
+        last_arrival: None,
+    });
+    begin.collect()
+}

@@ -1,0 +1,71 @@
+//! What can be seen of a shard from outside.
+
+use super::client::Client;
+use super::shard::{Phase, Shard};
+use crate::ids::{BatchNumber, ShardId};
+use crate::time::{Millis, Timestamp};
+
+/// A shard as it stands at this moment.
+#[derive(Clone, Debug)]
+pub struct ShardStatus {
+    pub shard: ShardId,
+    pub phase: ShardPhase,
+    /// The last batch that is visible.
+    pub committed: Option<BatchNumber>,
+    pub clock: Timestamp,
+    /// How far the clock is behind what it could be: the earliest due timer, or unread records.
+    pub clock_delay: Millis,
+    /// For how long a due timer has waited for the proof that the log is read to its end.
+    pub clock_unproved: Millis,
+    /// Records between our positions and the ends of the inputs, as far as those are known.
+    pub lag: u64,
+    pub customers: usize,
+    pub armed: usize,
+    /// Bytes.
+    pub memory: usize,
+    /// By definition.
+    pub members: Vec<u64>,
+}
+
+/// Where a shard is in its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShardPhase {
+    Queued,
+    /// With the batches replayed so far.
+    Restoring {
+        batches: u64,
+    },
+    Running,
+    Draining,
+    /// With the reason in words.
+    Stopped {
+        why: String,
+    },
+}
+
+impl ShardStatus {
+    pub(super) fn of<C: Client>(shard: &Shard, client: &C, now: Timestamp) -> ShardStatus {
+        let engine = &shard.engine;
+        let phase = match &shard.phase {
+            Phase::Queued => ShardPhase::Queued,
+            Phase::Restoring(restore) => ShardPhase::Restoring { batches: restore.batches() },
+            Phase::Running => ShardPhase::Running,
+            Phase::Draining(_) => ShardPhase::Draining,
+            Phase::Stopped(why) => ShardPhase::Stopped { why: why.to_string() },
+        };
+        let late = engine.next_wake().map_or(Millis::ZERO, |wake| now - wake);
+        ShardStatus {
+            shard: shard.id,
+            phase,
+            committed: shard.committed,
+            clock: engine.clock(),
+            clock_delay: late.max(Millis::ZERO),
+            clock_unproved: shard.stands_for(now),
+            lag: shard.inputs.lanes.iter().map(|lane| lane.lag(client)).sum(),
+            customers: engine.customers(),
+            armed: engine.armed(),
+            memory: engine.memory(),
+            members: engine.members().to_vec(),
+        }
+    }
+}
