@@ -6,6 +6,7 @@
 mod backtest;
 mod check;
 mod definitions;
+mod demo;
 mod generate;
 mod infer;
 mod test;

@@ -1,0 +1,3 @@
+//! `segmentd demo`: everything in one process.
+mod stats;
+mod view;
