@@ -9,14 +9,19 @@
 //! | [`settings`] | what is passed to the client library, what is refused there and why |
 //! | [`admin`], [`topics`] | descriptions, creation, checks and deletion of topics |
 //! | [`definitions`] | reading and writing the definitions topic |
+//! | [`feed`], [`tail`] | a plain producer and a plain reader, for commands |
+//! | [`mock`] | the embedded broker of the demo |
 //! | `raw` | calls of the C library that the wrapper lacks; nearly all `unsafe` of this module |
 
 pub mod admin;
 mod block;
 pub mod definitions;
+pub mod feed;
+pub mod mock;
 mod native;
 mod raw;
 pub mod settings;
+pub mod tail;
 pub mod topics;
 mod transactions;
 mod watermarks;

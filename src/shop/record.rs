@@ -209,7 +209,6 @@ impl std::fmt::Display for Cents {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
 
     #[test]
     fn every_record_is_json_with_the_outer_fields() {
