@@ -43,7 +43,10 @@ impl Compiled {
 ///
 /// **Cost:** linear in the texts and in the definitions after lets are inlined; at start-up and in tools only.
 pub fn compile(files: &[SourceFile]) -> Compiled {
-    let mut report = diagnostic::Report::default();
+    compile_into(files, diagnostic::Report::default())
+}
+
+fn compile_into(files: &[SourceFile], mut report: diagnostic::Report) -> Compiled {
     let mut items = Vec::new();
     for (i, file) in files.iter().enumerate() {
         items.extend(parser::parse(i as u32, &file.text, &mut report));
@@ -107,5 +110,121 @@ mod tests {
             (2, "both", "in segment vip and not in segment keen and cart.items has [category = \"sneakers\", price >= 100 EUR]"),
         ];
         assert_eq!(shown, want.map(|(depth, name, when)| (depth, name, when.to_string())));
+    }
+
+    /// Compiles as if every form were evaluated.
+    fn everything(text: &str) -> Workspace {
+        let files = [SourceFile::new("catalogue.seg", CATALOGUE), SourceFile::new("a.seg", text)];
+        let mut report = diagnostic::Report::default();
+        report.all_forms = true;
+        let compiled = compile_into(&files, report);
+        let errors: Vec<String> = compiled.errors().map(|d| d.to_string()).collect();
+        assert!(errors.is_empty(), "{}", errors.join("\n"));
+        compiled.workspace.expect("no error")
+    }
+
+    fn definition<'w>(workspace: &'w Workspace, name: &str) -> &'w Definition {
+        workspace.definitions.iter().find(|d| d.name == name).expect("it is declared")
+    }
+
+    /// What a condition shows is a condition, and means the same.
+    #[test]
+    fn shown_conditions_read_back_as_the_same() {
+        let text = include_str!("../../tests/diagnostics/reference.seg");
+        let workspace = everything(text);
+        let mut again = text.to_string();
+        let mut conditions = Vec::new();
+        for d in &workspace.definitions {
+            let exprs: Vec<&Expr> = match &d.kind {
+                DefinitionKind::Segment(s) => [Some(&s.when), s.exit_when.as_ref()].into_iter().flatten().collect(),
+                DefinitionKind::Stages(s) => s.stages.iter().map(|(_, e)| e).collect(),
+                DefinitionKind::Points(p) => p.rules.iter().map(|(_, e)| e).collect(),
+                DefinitionKind::Score(_) => Vec::new(),
+            };
+            for expr in exprs {
+                let name = format!("again_{}", conditions.len());
+                again.push_str(&format!("segment {name} {{ when {} }}\n", display::condition(&workspace, expr)));
+                conditions.push((name, canonical::condition_text(&workspace, expr)));
+            }
+        }
+        assert!(conditions.len() > 80, "{}", conditions.len());
+        let second = everything(&again);
+        for (name, canonical) in conditions {
+            let DefinitionKind::Segment(segment) = &definition(&second, &name).kind else { panic!("{name}") };
+            let shown = display::condition(&second, &segment.when);
+            assert_eq!(canonical::condition_text(&second, &segment.when), canonical, "{shown}");
+        }
+    }
+
+    #[test]
+    fn equal_meaning_has_equal_hash() {
+        let same = [
+            ["any login ever and customer.country = \"SE\"", "customer.country = \"SE\" and (any login ever)"],
+            ["any login ever", "at least 1 login ever"],
+            ["no login in last 7d", "exactly 0 login in last 1w"],
+            ["no login in last 7d", "at most 0 login in last 168h"],
+            ["customer.country != \"SE\"", "not customer.country = \"SE\""],
+            ["not not customer.auto_renew", "customer.auto_renew = true"],
+            ["any login ever or any login ever", "any login ever"],
+            ["any (login | app_opened) ever", "any (app_opened | login | login) ever"],
+            ["cart.value >= 50 EUR", "50.00 EUR <= cart.value"],
+            ["customer.country in [\"SE\", \"NO\"]", "customer.country in [\"NO\", \"SE\", \"NO\"]"],
+            ["any login ever and (everyone and cart.quantity > 3)", "cart.quantity > 3 and any login ever and everyone"],
+            ["any product_viewed[category = \"a\", price > 1 EUR] ever", "any product_viewed[price > 1.0 EUR and category = \"a\"] ever"],
+            ["count(login) ever >= 1", "any login ever"],
+        ];
+        let different = [
+            ["any login ever", "any login in last 7d"],
+            ["any login ever", "any app_opened ever"],
+            ["customer.age > 5", "customer.age >= 5"],
+            ["customer.age > 5 and everyone", "customer.age > 5 or everyone"],
+            ["first(login) in last 7d", "last(login) in last 7d"],
+        ];
+        let hash = |when: &str, name: &str| definition(&everything(&format!("segment {name} {{ when {when} }}")), name).hash;
+        for [a, b] in same {
+            assert_eq!(hash(a, "a"), hash(b, "b"), "{a} / {b}");
+        }
+        for [a, b] in different {
+            assert_ne!(hash(a, "a"), hash(b, "a"), "{a} / {b}");
+        }
+    }
+
+    #[test]
+    fn hashes_follow_references_and_ignore_metadata() {
+        let hashes = |base: &str, meta: &str| {
+            let text =
+                format!("segment base {{ when {base} }} segment user {{ {meta} when in segment base }} segment other {{ when everyone }}");
+            let workspace = everything(&text);
+            (definition(&workspace, "user").hash, definition(&workspace, "other").hash, workspace.hash)
+        };
+        let first = hashes("any login ever", "");
+        let described = hashes("any login ever", "name \"User\" tags a, b");
+        let moved = hashes("any login in last 7d", "");
+        assert_eq!(first, described);
+        assert_ne!(first.0, moved.0);
+        assert_eq!(first.1, moved.1);
+        assert_ne!(first.2, moved.2);
+    }
+
+    /// The hash of a definition is published as its version: it must not change with this code. Rise [`canonical::LANG`] if it has to.
+    #[test]
+    fn published_hashes_stay() {
+        let workspace = everything(include_str!("../../tests/diagnostics/reference.seg"));
+        let hash = |name: &str| definition(&workspace, name).hash.to_string();
+        assert_eq!(hash("inactive_30d"), "25050b749276917e3757f639921d3f6d");
+        assert_eq!(hash("cart_abandoned"), "274e722d443695786a8a4d09c3370c27");
+        assert_eq!(hash("purchase_intent"), "c3d83050ab3c0860041ec6df24e16bfe");
+    }
+
+    #[test]
+    fn the_order_of_files_and_items_does_not_matter() {
+        let a = SourceFile::new("a.seg", "let idle = 30m segment p { when in segment q }");
+        let b = SourceFile::new("b.seg", "event login is activity { } segment q { when last(login) at least idle ago }");
+        let one = compile(&[a.clone(), b.clone()]).workspace.expect("compiles");
+        let two = compile(&[b, a]).workspace.expect("compiles");
+        assert_eq!(one.hash, two.hash);
+        let names = |w: &Workspace| w.definitions.iter().map(|d| d.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&one), ["q", "p"]);
+        assert_eq!(names(&one), names(&two));
     }
 }

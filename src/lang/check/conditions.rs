@@ -236,7 +236,8 @@ impl<'t> Lower<'t, '_> {
         }
         let text = selected.selector.text.clone();
         let events = events_of(&selected.selector);
-        let absent = if self.negated { rel == Rel::Ge && count > 0 || rel == Rel::Eq && count > 0 } else { rel == Rel::Le || count == 0 };
+        // Whether no event at all satisfies it, as it stands here.
+        let absent = if self.negated { rel != Rel::Le && count > 0 } else { rel == Rel::Le || rel == Rel::Eq && count == 0 };
         let expr = match range {
             Range::Window(window) => {
                 let window = self.window(window, &selected.selector)?;
@@ -290,6 +291,7 @@ impl<'t> Lower<'t, '_> {
         let all_within = all_within.map(|d| self.positive(d)).transpose()?;
         let mut lowered = Vec::new();
         let mut newest = None;
+        let keyed = self.keyed;
         for (i, step) in steps.iter().enumerate() {
             let last = i + 1 == steps.len();
             if i == 0 && (step.within.is_some() || step.at_least_later.is_some() || step.without.is_some()) {
@@ -330,6 +332,7 @@ impl<'t> Lower<'t, '_> {
                 self.per(selected, path)?;
             }
         }
+        self.keyed = keyed + usize::from(per.is_some());
         let Some(newest) = newest else { return Err(Stop) };
         let window = self.window(window, &newest.selector)?;
         let per = per.map(|path| path.iter().map(|n| n.text.clone()).collect());

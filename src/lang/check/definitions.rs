@@ -120,6 +120,17 @@ impl<'t> Lower<'t, '_> {
         failed |= self
             .exclusions(&[("enter after", enter_after), ("exit after", exit_after), ("stay at least", stay)], stay, expire, settle)
             .is_err();
+        let key = segment.rules.iter().find_map(|rule| match &rule.kind {
+            RuleKind::Emit(fields) => fields.iter().find(|f| matches!(f.term.kind, TermKind::Key)),
+            _ => None,
+        });
+        if let Some(field) = key
+            && self.keyed != 1
+            && !failed
+        {
+            let message = format!("`key` is that of the definition's one `per` condition, and it has {}", self.keyed);
+            return self.fail(Code::E09, field.span, message);
+        }
         let (Some((when, when_at)), false) = (when, failed) else { return Err(Stop) };
         if let Some((exit, at)) = &exit_when
             && warnings::follows(&when, exit)

@@ -64,6 +64,8 @@ pub(crate) struct Lower<'t, 'w> {
     pub references: Vec<(DefinitionIndex, Span)>,
     pub unknown_in_negation: Vec<(Term, Span)>,
     pub absences: Vec<Absence>,
+    /// How many conditions are `per` a key.
+    pub keyed: usize,
     /// Something that can change was seen.
     pub variable: bool,
 }
@@ -94,6 +96,7 @@ impl<'t, 'w> Lower<'t, 'w> {
             references: Vec::new(),
             unknown_in_negation: Vec::new(),
             absences: Vec::new(),
+            keyed: 0,
             variable: false,
         }
     }
@@ -110,7 +113,7 @@ impl<'t, 'w> Lower<'t, 'w> {
 
     /// Refuses what this version does not evaluate, and goes on checking.
     pub fn gate(&mut self, form: Form, span: Span) {
-        if let Some(name) = form.refused() {
+        if let Some(name) = form.refused().filter(|_| !self.report.all_forms) {
             let help = "it is part of the language and was checked; a later version evaluates it";
             self.report.help(Code::E16, span, format!("{name} is not evaluated by this version"), help);
         }

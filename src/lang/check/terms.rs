@@ -412,6 +412,7 @@ impl<'t> Lower<'t, '_> {
     /// The key of `per`: a property of every event, of a type whose values can be told apart.
     pub(super) fn per(&mut self, selected: &super::selectors::Selected, per: &'t [Name]) -> Checked<Vec<String>> {
         self.gate(Form::Per, path_span(per));
+        self.keyed += 1;
         let ty = self.property_of(selected, per)?;
         if !matches!(ty, Type::Text | Type::Int | Type::Enum(_) | Type::Bool | Type::Date) {
             let message = format!("`per` needs a key, `{}` is {}", per[per.len() - 1].text, Ty::of(&ty));
@@ -516,7 +517,7 @@ pub(super) fn check_periods(lower: &mut Lower<'_, '_>, n: u32, m: u32, span: Spa
 
 /// The literal's own length of time, for `anniversary`, which takes zero.
 pub(super) fn whole_days(ms: Millis) -> Option<u32> {
-    (ms.0 % Millis::DAY.0 == 0).then(|| (ms.0 / Millis::DAY.0) as u32)
+    (ms.0 % Millis::DAY.0 == 0).then_some((ms.0 / Millis::DAY.0) as u32)
 }
 
 /// Whether a literal is a date or an instant, so that `between` means days.

@@ -33,11 +33,10 @@ pub(super) fn neighbours(lower: &mut Lower<'_, '_>, operands: &[(Expr, Span)], u
                 Expr::Compare {
                     left: Term::Aggregate { function: Aggregate::Count, of, .. }, rel, right: Term::Literal(bound), ..
                 } => {
-                    let above_zero = match (rel, order(bound, &Value::Int(0))) {
-                        (Rel::Ge | Rel::Eq, Some(Ordering::Greater)) => true,
-                        (Rel::Gt, Some(Ordering::Greater | Ordering::Equal)) => true,
-                        _ => false,
-                    };
+                    let above_zero = matches!(
+                        (rel, order(bound, &Value::Int(0))),
+                        (Rel::Ge | Rel::Eq, Some(Ordering::Greater)) | (Rel::Gt, Some(Ordering::Greater | Ordering::Equal))
+                    );
                     if above_zero {
                         happened.push(events_of(of));
                     }
@@ -95,10 +94,8 @@ pub(super) fn constant(lower: &mut Lower<'_, '_>, left: &Term, rel: Rel, right: 
         return;
     }
     match (left, right) {
-        (Term::Literal(a), Term::Literal(b)) => {
-            if order(a, b).is_some() {
-                lower.report.add(Code::W08, span, "a comparison of constants can never change");
-            }
+        (Term::Literal(a), Term::Literal(b)) if order(a, b).is_some() => {
+            lower.report.add(Code::W08, span, "a comparison of constants can never change");
         }
         (Term::Aggregate { function: Aggregate::Count | Aggregate::Distinct, .. }, Term::Literal(bound)) => {
             let Some(zero) = order(&Value::Int(0), bound) else { return };
