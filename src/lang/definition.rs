@@ -36,6 +36,8 @@ pub struct Meta {
     pub tags: Vec<String>,
 }
 
+// Nearly all definitions are segments.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 pub enum DefinitionKind {
     Segment(Segment),

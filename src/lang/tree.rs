@@ -236,6 +236,8 @@ pub(crate) struct Expr {
     pub span: Span,
 }
 
+// Trees live for one compilation; boxing the rarer variants would only hide them.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 pub(crate) enum ExprKind {
     And(Vec<Expr>),
@@ -383,6 +385,7 @@ pub(crate) struct Relation {
     pub span: Span,
 }
 
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 pub(crate) enum RelationKind {
     Compare { op: CompareOp, right: Term, ignore_case: bool },
@@ -401,6 +404,7 @@ pub(crate) enum RelationKind {
     Is { negated: bool, what: State },
 }
 
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 pub(crate) enum Contained {
     One(Term),

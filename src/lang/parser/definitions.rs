@@ -66,7 +66,7 @@ impl Parser<'_> {
             _ => return None,
         };
         let opens = ITEMS.contains(&self.text_of(&self.tokens[start]));
-        opens.then(|| Item { kind: ItemKind::Lost(Name { text, quoted, span: token.span }), broken: true })
+        opens.then_some(Item { kind: ItemKind::Lost(Name { text, quoted, span: token.span }), broken: true })
     }
 
     /// An item with a body starts here. Asked also inside of bodies, to notice a `}` that is missing.

@@ -6,6 +6,7 @@
 mod catalogue;
 mod definitions;
 mod expressions;
+mod relations;
 mod terms;
 mod windows;
 
