@@ -18,7 +18,7 @@ pub(super) struct Draft {
     pub id: Option<TextRange>,
     pub ts: Option<Timestamp>,
     pub body: DraftBody,
-    pub wrong: Faults,
+    pub wrong: Option<Box<Faults>>,
 }
 
 #[derive(Default)]
@@ -44,22 +44,24 @@ pub(super) enum DraftBody {
 }
 
 /// Values of a wrong type, which stand as missing in the draft.
-#[derive(Default)]
 pub(super) struct Faults {
     pub count: u64,
     /// Of the first one in the order of the catalogue; names the property.
-    pub first: Option<String>,
+    pub first: String,
 }
 
-/// Why a record is a dead letter.
-pub(super) struct Rejection {
-    reason: DeadLetterReason,
-    detail: Cow<'static, str>,
-}
+/// Why a record is a dead letter. Boxed: refusals are rare, and results are moved a lot.
+pub(super) struct Rejection(Box<(DeadLetterReason, Cow<'static, str>)>);
 
 impl Rejection {
+    #[cold]
     pub fn unreadable(detail: impl Into<Cow<'static, str>>) -> Rejection {
-        Rejection { reason: DeadLetterReason::Unreadable, detail: detail.into() }
+        Rejection::new(DeadLetterReason::Unreadable, detail)
+    }
+
+    #[cold]
+    fn new(reason: DeadLetterReason, detail: impl Into<Cow<'static, str>>) -> Rejection {
+        Rejection(Box::new((reason, detail.into())))
     }
 }
 
@@ -79,11 +81,11 @@ impl DraftBody {
 
 /// The value of a record, if it has one that is not too large.
 pub(super) fn value<'a>(raw: &RawRecord<'a>) -> Result<&'a [u8], Rejection> {
-    let value = raw.value.ok_or(Rejection::unreadable("the value is null"))?;
+    let value = raw.value.ok_or_else(|| Rejection::unreadable("the value is null"))?;
     let bytes = value.len() + raw.key.map_or(0, <[u8]>::len);
     if bytes > limits::RECORD_BYTES_MAX {
         let detail = format!("{bytes} bytes, at most {} are read", limits::RECORD_BYTES_MAX);
-        return Err(Rejection { reason: DeadLetterReason::TooLarge, detail: detail.into() });
+        return Err(Rejection::new(DeadLetterReason::TooLarge, detail));
     }
     Ok(value)
 }
@@ -106,7 +108,7 @@ impl Draft {
         counts: &mut DecodeCounts,
         batch: &Batch,
     ) -> Result<Record, Rejection> {
-        let reject = |reason, detail: Cow<'static, str>| Err(Rejection { reason, detail });
+        let reject = |reason, detail: Cow<'static, str>| Err(Rejection::new(reason, detail));
         let Some(customer) = self.customer else {
             return reject(DeadLetterReason::MissingCustomer, "`customer` is absent or empty".into());
         };
@@ -136,10 +138,10 @@ impl Draft {
         {
             return reject(DeadLetterReason::UnknownEvent, batch.text(*name).to_owned().into());
         }
-        if let Some(detail) = self.wrong.first {
+        if let Some(faults) = self.wrong {
             match options.wrong_type {
-                WrongType::DeadLetter => return reject(DeadLetterReason::WrongType, detail.into()),
-                WrongType::Unknown => counts.wrong_types += self.wrong.count,
+                WrongType::DeadLetter => return reject(DeadLetterReason::WrongType, faults.first.into()),
+                WrongType::Unknown => counts.wrong_types += faults.count,
             }
         }
         let body = match self.body {
@@ -180,11 +182,12 @@ impl Mark {
         let body_hash = xxhash_rust::xxh3::xxh3_64(raw.value.unwrap_or_default());
         let record = match verdict {
             Ok(record) => Record { body_hash, ..record },
-            Err(rejection) => {
+            Err(Rejection(rejection)) => {
+                let (reason, detail) = *rejection;
                 batch.text.truncate(self.text);
                 batch.data.truncate(self.data);
                 batch.traits.truncate(self.traits);
-                let detail = batch.push_text(cut(&rejection.detail, DETAIL_BYTES_MAX));
+                let detail = batch.push_text(cut(&detail, DETAIL_BYTES_MAX));
                 Record {
                     position: raw.position,
                     arrival: raw.arrival,
@@ -193,7 +196,7 @@ impl Mark {
                     customer_hash: 0,
                     id: None,
                     body_hash,
-                    body: Body::Rejected { reason: rejection.reason, detail },
+                    body: Body::Rejected { reason, detail },
                 }
             }
         };

@@ -21,9 +21,10 @@ pub fn lines(file: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
 pub fn arrival(line: &[u8]) -> Result<Timestamp, String> {
     let text = std::str::from_utf8(line).map_err(|fault| format!("no UTF-8 at byte {}", fault.valid_up_to()))?;
     let mut scratch = String::new();
-    let (arrival, ts) = members(text, &mut scratch).map_err(|fault| format!("{} at byte {}", fault.what, fault.at))?;
+    let mut scan = Scanner::new(text);
+    let (arrival, ts) = members(&mut scan, &mut scratch).map_err(|_| scan.fault())?;
     let mut instant = |token: Token| match token.is_text() {
-        true => scalar::instant(Scanner::new(text).content(token, &mut scratch)),
+        true => scalar::instant(scan.content(token, &mut scratch)),
         false => None,
     };
     if arrival.is_value() {
@@ -40,8 +41,7 @@ pub fn refuse(raw: &RawRecord<'_>, detail: String, batch: &mut Batch) {
     Mark::new(batch).push(raw, Err(Rejection::unreadable(detail)), batch);
 }
 
-fn members(text: &str, scratch: &mut String) -> Scan<(Token, Token)> {
-    let mut scan = Scanner::new(text);
+fn members(scan: &mut Scanner<'_>, scratch: &mut String) -> Scan<(Token, Token)> {
     let (mut arrival, mut ts) = (Token::default(), Token::default());
     if scan.peek() != b'{' {
         return scan.fail("the value is no JSON object");

@@ -14,6 +14,9 @@ pub(super) struct Work {
     stack: Vec<Datum>,
     /// Amount and code of the pairs of the objects being read.
     pairs: Vec<[Token; 2]>,
+    /// Slots of the last ordered object in the order of the text, each once at its last place: traits, whose order counts (LANGUAGE.md
+    /// R44).
+    pub order: Vec<u16>,
     pub scratch: String,
 }
 
@@ -21,9 +24,9 @@ pub(super) struct Work {
 pub(super) struct Frame {
     slots: usize,
     pairs: usize,
-    pub wrong: Vec<Wrong>,
-    /// Slots in the order of the text, each once at its last place; kept for traits, whose order counts (LANGUAGE.md R44).
-    pub order: Option<Vec<u16>>,
+    wrong: Vec<Wrong>,
+    /// Whether [`Work::order`] is kept.
+    ordered: bool,
     /// Names directly in the object that the shape lacks.
     pub unknown: u64,
 }
@@ -37,17 +40,39 @@ pub(super) struct Wrong {
 }
 
 enum Fault {
-    Unreadable(Unreadable),
-    /// A path below the slot's name, and what was expected and found.
-    Wrong {
-        path: String,
-        message: String,
-    },
+    Unreadable,
+    Wrong(Box<Below>),
+}
+
+/// A wrong value at or under a slot: a path below the slot's name, and what was expected and found.
+struct Below {
+    path: String,
+    message: String,
 }
 
 impl From<Unreadable> for Fault {
-    fn from(fault: Unreadable) -> Fault {
-        Fault::Unreadable(fault)
+    fn from(_: Unreadable) -> Fault {
+        Fault::Unreadable
+    }
+}
+
+impl Frame {
+    #[cold]
+    fn wrong(&mut self, slot: u16, message: String) {
+        self.wrong.push(Wrong { slot, message });
+    }
+
+    /// The value of a slot that counts comes later.
+    #[cold]
+    fn forgive(&mut self, slot: u16) {
+        self.wrong.retain(|w| w.slot != slot);
+    }
+
+    /// The first wrong slot in the order of the shape, which does not depend on how the text is ordered; and how many there are.
+    pub fn faults(&mut self) -> Option<(Wrong, u64)> {
+        let count = self.wrong.len() as u64;
+        let place = (0..self.wrong.len()).min_by_key(|i| self.wrong[*i].slot)?;
+        Some((self.wrong.swap_remove(place), count))
     }
 }
 
@@ -68,17 +93,12 @@ impl Reader<'_> {
     pub fn clear(&mut self) {
         self.work.stack.clear();
         self.work.pairs.clear();
+        self.work.order.clear();
     }
 
     /// Reads the object at hand, inside `depth` others. Its slots stay in the memory for [`Work::slots`].
     pub fn object(&mut self, scan: &mut Scanner<'_>, shape: &ObjectShape, depth: usize, ordered: bool) -> Scan<Frame> {
-        let mut frame = Frame {
-            slots: self.work.stack.len(),
-            pairs: self.work.pairs.len(),
-            wrong: Vec::new(),
-            order: ordered.then(Vec::new),
-            unknown: 0,
-        };
+        let mut frame = Frame { slots: self.work.stack.len(), pairs: self.work.pairs.len(), wrong: Vec::new(), ordered, unknown: 0 };
         self.work.stack.resize(frame.slots + shape.slots.len(), Datum::Missing);
         self.work.pairs.resize(frame.pairs + shape.pairs.len(), [Token::default(); 2]);
         self.members(scan, shape, 0, &mut frame, depth)?;
@@ -178,9 +198,9 @@ impl Reader<'_> {
                 return;
             }
         };
-        frame.wrong.retain(|w| w.slot != slot);
-        if let Some(order) = &mut frame.order {
-            order.retain(|s| *s != slot);
+        frame.forgive(slot);
+        if frame.ordered {
+            self.work.order.retain(|s| *s != slot);
         }
     }
 
@@ -198,19 +218,19 @@ impl Reader<'_> {
             }
         };
         if !frame.wrong.is_empty() {
-            frame.wrong.retain(|w| w.slot != slot);
+            frame.forgive(slot);
         }
-        if let Some(order) = &mut frame.order {
-            order.retain(|s| *s != slot);
-            order.push(slot);
+        if frame.ordered {
+            self.work.order.retain(|s| *s != slot);
+            self.work.order.push(slot);
         }
         if let Use::Value(slot) = what {
             let SlotShape { ty, shape, name } = &shape.slots[slot as usize];
             let datum = match self.datum(scan, ty, shape, token, depth) {
                 Ok(datum) => datum,
-                Err(Fault::Unreadable(fault)) => return Err(fault),
-                Err(Fault::Wrong { path, message }) => {
-                    frame.wrong.push(Wrong { slot, message: format!("`{name}{path}`: {message}") });
+                Err(Fault::Unreadable) => return Err(Unreadable),
+                Err(Fault::Wrong(below)) => {
+                    frame.wrong(slot, format!("`{name}{}`: {}", below.path, below.message));
                     Datum::Missing
                 }
             };
@@ -236,11 +256,11 @@ impl Reader<'_> {
             (Shape::Record(shape), Kind::Object) => {
                 let base = self.work.stack.len();
                 let mut frame = self.object(&mut Scanner::at(scan.text(), token.start as usize), shape, depth, false)?;
-                if let Some(w) = first_wrong(&mut frame.wrong) {
+                if let Some((w, _)) = frame.faults() {
                     self.work.stack.truncate(base);
                     // The message names the field in quotes; the path goes into the quotes of the outer name.
                     let (field, message) = w.message[1..].split_once("`: ").unwrap_or_default();
-                    return Err(Fault::Wrong { path: format!(".{field}"), message: message.into() });
+                    return Err(Fault::Wrong(Box::new(Below { path: format!(".{field}"), message: message.into() })));
                 }
                 Ok(Datum::Record(self.settle(base)))
             }
@@ -340,21 +360,16 @@ impl Reader<'_> {
                 } else {
                     format!("`{name}`: expected money, found {}", excerpt(scan.text(), amount))
                 };
-                frame.wrong.push(Wrong { slot, message });
+                frame.wrong(slot, message);
             }
         }
     }
 }
 
-/// The first wrong slot in the order of the shape, which does not depend on how the text is ordered.
-pub(super) fn first_wrong(wrong: &mut Vec<Wrong>) -> Option<Wrong> {
-    let place = (0..wrong.len()).min_by_key(|i| wrong[*i].slot)?;
-    Some(wrong.swap_remove(place))
-}
-
+#[cold]
 fn wrong(scan: &Scanner<'_>, ty: &Type, token: Token) -> Fault {
     let message = format!("expected {}, found {}", scalar::type_name(ty), excerpt(scan.text(), token));
-    Fault::Wrong { path: String::new(), message }
+    Fault::Wrong(Box::new(Below { path: String::new(), message }))
 }
 
 /// A value as it stands in the text, cut to a size fit for a message.

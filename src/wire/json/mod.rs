@@ -25,7 +25,7 @@ use crate::engine::batch::{Batch, DataRange, TextRange};
 use crate::ids::{EventIndex, TraitIndex};
 use crate::plan::schema::Schema;
 use crate::time::Timestamp;
-use fields::{Frame, Reader, Work, Wrong, first_wrong};
+use fields::{Frame, Reader, Work};
 use scan::{Kind, Scan, Scanner, Token, Unreadable};
 
 /// Decodes records of one input; keeps memory between records, so one per thread.
@@ -77,7 +77,10 @@ impl Decoder {
     fn read(&mut self, text: &str, batch: &mut Batch) -> Result<Draft, Rejection> {
         let mut scan = Scanner::new(text);
         let mut reader = Reader { batch, work: &mut self.work };
-        let (outer, early) = outer(&mut scan, &self.shapes, &mut reader)?;
+        let mut outer = Outer::default();
+        let Ok(early) = outer.read(&mut scan, &self.shapes, &mut reader) else {
+            return Err(Rejection::unreadable(scan.fault()));
+        };
         outer.check()?;
         let ts = match outer.ts.kind {
             Kind::Null => None,
@@ -130,7 +133,7 @@ impl Decoder {
         let start = reader.batch.data.len() as u32;
         reader.batch.data.extend_from_slice(reader.work.slots(&frame));
         let slots = DataRange { start, len: reader.batch.data.len() as u32 - start };
-        Ok(Draft { body: DraftBody::Event { event, slots }, wrong: Faults::of(&mut frame.wrong), ..draft })
+        Ok(Draft { body: DraftBody::Event { event, slots }, wrong: Faults::of(&mut frame), ..draft })
     }
 
     /// Unknown traits are ignored and counted; a record of nothing else still creates its customer (LANGUAGE.md R60).
@@ -144,10 +147,10 @@ impl Decoder {
         self.counts.unknown_traits += frame.unknown;
         let start = reader.batch.traits.len() as u32;
         let slots = reader.work.slots(&frame);
-        reader.batch.traits.extend(frame.order.iter().flatten().map(|slot| (TraitIndex(*slot), slots[*slot as usize])));
+        reader.batch.traits.extend(reader.work.order.iter().map(|slot| (TraitIndex(*slot), slots[*slot as usize])));
         let range = DataRange { start, len: reader.batch.traits.len() as u32 - start };
         let body = if range.len == 0 { DraftBody::Nothing } else { DraftBody::Traits(range) };
-        Ok(Draft { body, wrong: Faults::of(&mut frame.wrong), ..draft })
+        Ok(Draft { body, wrong: Faults::of(&mut frame), ..draft })
     }
 
     fn consent(&mut self, scan: &Scanner<'_>, token: Token, draft: Draft) -> Result<Draft, Rejection> {
@@ -186,6 +189,58 @@ impl Decoder {
 }
 
 impl Outer {
+    /// Reads the whole text. Properties are read on the way where the event is known by then; the frame is theirs.
+    fn read(&mut self, scan: &mut Scanner<'_>, shapes: &Shapes, reader: &mut Reader<'_>) -> Scan<Option<(EventIndex, Frame)>> {
+        let (mut event, mut early) = (None, None);
+        if scan.peek() != b'{' {
+            return scan.fail("the value is no JSON object");
+        }
+        if scan.open(b'}') {
+            loop {
+                let key = scan.key()?;
+                match scan.content(key, &mut reader.work.scratch) {
+                    "id" => self.id = scan.value(1)?,
+                    "customer" => self.customer = scan.value(1)?,
+                    "ts" => self.ts = scan.value(1)?,
+                    "event" => {
+                        self.event = scan.value(1)?;
+                        event = match self.event.is_text() {
+                            true => shapes.event(scan.content(self.event, &mut reader.work.scratch)),
+                            false => None,
+                        };
+                    }
+                    "properties" => {
+                        early = match event {
+                            Some(event) if scan.peek() == b'{' => {
+                                let start = scan.pos as u32;
+                                let frame = properties(scan, shapes, event, reader)?;
+                                self.properties = Token { kind: Kind::Object, start, end: scan.pos as u32 };
+                                Some((event, frame))
+                            }
+                            _ => {
+                                self.properties = scan.value(1)?;
+                                None
+                            }
+                        };
+                    }
+                    "traits" => self.traits = scan.value(1)?,
+                    "consent" => self.consent = scan.value(1)?,
+                    "list" => self.list = scan.value(1)?,
+                    "merge" => self.merge = scan.value(1)?,
+                    "erase" => self.erase = scan.value(1)?,
+                    _ => {
+                        scan.value(1)?;
+                    }
+                }
+                if !scan.more(b'}')? {
+                    break;
+                }
+            }
+        }
+        scan.end()?;
+        Ok(early)
+    }
+
     /// One record carries one thing (LANGUAGE.md R46).
     fn check(&self) -> Result<(), Rejection> {
         let bodies = [&self.event, &self.traits, &self.consent, &self.list, &self.merge, &self.erase];
@@ -195,59 +250,6 @@ impl Outer {
         }
         Ok(())
     }
-}
-
-/// Reads the whole text. Properties are read on the way where the event is known by then; the frame is theirs.
-fn outer(scan: &mut Scanner<'_>, shapes: &Shapes, reader: &mut Reader<'_>) -> Result<(Outer, Option<(EventIndex, Frame)>), Rejection> {
-    let mut outer = Outer::default();
-    let (mut event, mut early) = (None, None);
-    if scan.peek() != b'{' {
-        return Err(Rejection::unreadable("the value is no JSON object"));
-    }
-    if scan.open(b'}') {
-        loop {
-            let key = scan.key()?;
-            match scan.content(key, &mut reader.work.scratch) {
-                "id" => outer.id = scan.value(1)?,
-                "customer" => outer.customer = scan.value(1)?,
-                "ts" => outer.ts = scan.value(1)?,
-                "event" => {
-                    outer.event = scan.value(1)?;
-                    event = match outer.event.is_text() {
-                        true => shapes.event(scan.content(outer.event, &mut reader.work.scratch)),
-                        false => None,
-                    };
-                }
-                "properties" => {
-                    early = match event {
-                        Some(event) if scan.peek() == b'{' => {
-                            let start = scan.pos as u32;
-                            let frame = properties(scan, shapes, event, reader)?;
-                            outer.properties = Token { kind: Kind::Object, start, end: scan.pos as u32 };
-                            Some((event, frame))
-                        }
-                        _ => {
-                            outer.properties = scan.value(1)?;
-                            None
-                        }
-                    };
-                }
-                "traits" => outer.traits = scan.value(1)?,
-                "consent" => outer.consent = scan.value(1)?,
-                "list" => outer.list = scan.value(1)?,
-                "merge" => outer.merge = scan.value(1)?,
-                "erase" => outer.erase = scan.value(1)?,
-                _ => {
-                    scan.value(1)?;
-                }
-            }
-            if !scan.more(b'}')? {
-                break;
-            }
-        }
-    }
-    scan.end()?;
-    Ok((outer, early))
 }
 
 fn properties(scan: &mut Scanner<'_>, shapes: &Shapes, event: EventIndex, reader: &mut Reader<'_>) -> Scan<Frame> {
@@ -316,14 +318,15 @@ fn word(scan: &Scanner<'_>, token: Token, reader: &mut Reader<'_>, fault: &'stat
     }
 }
 
+/// The text was read once already, so this does not happen.
 impl From<Unreadable> for Rejection {
-    fn from(fault: Unreadable) -> Rejection {
-        Rejection::unreadable(format!("{} at byte {}", fault.what, fault.at))
+    fn from(_: Unreadable) -> Rejection {
+        Rejection::unreadable("the value is no JSON")
     }
 }
 
 impl Faults {
-    fn of(wrong: &mut Vec<Wrong>) -> Faults {
-        Faults { count: wrong.len() as u64, first: first_wrong(wrong).map(|w| w.message) }
+    fn of(frame: &mut Frame) -> Option<Box<Faults>> {
+        frame.faults().map(|(first, count)| Box::new(Faults { count, first: first.message }))
     }
 }

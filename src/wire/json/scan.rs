@@ -5,13 +5,9 @@
 
 use crate::limits::JSON_DEPTH_MAX;
 
-/// What is wrong with the text and where.
+/// The text is no JSON; [`Scanner::fault`] says why. Empty, so that results travel in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::wire) struct Unreadable {
-    pub what: &'static str,
-    /// Offset in bytes.
-    pub at: usize,
-}
+pub(in crate::wire) struct Unreadable;
 
 pub(in crate::wire) type Scan<T> = Result<T, Unreadable>;
 
@@ -53,32 +49,47 @@ pub(in crate::wire) struct Scanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
     pub pos: usize,
+    fault: &'static str,
 }
 
 impl<'a> Scanner<'a> {
     /// `text` is shorter than 4 GiB (records are bounded long before).
     pub fn new(text: &'a str) -> Scanner<'a> {
-        Scanner { text, bytes: text.as_bytes(), pos: 0 }
+        Scanner::at(text, 0)
     }
 
     pub fn at(text: &'a str, pos: usize) -> Scanner<'a> {
-        Scanner { text, bytes: text.as_bytes(), pos }
+        Scanner { text, bytes: text.as_bytes(), pos, fault: "" }
     }
 
-    pub fn fail<T>(&self, what: &'static str) -> Scan<T> {
-        Err(Unreadable { what, at: self.pos })
+    /// Gives up at the present position.
+    #[cold]
+    pub fn fail<T>(&mut self, what: &'static str) -> Scan<T> {
+        self.fault = what;
+        Err(Unreadable)
+    }
+
+    /// What was wrong and where.
+    #[cold]
+    pub fn fault(&self) -> String {
+        format!("{} at byte {}", self.fault, self.pos)
     }
 
     /// The next byte that is no white space; 0 at the end (a NUL in the text fits nowhere either).
-    #[inline]
+    #[inline(always)]
     pub fn peek(&mut self) -> u8 {
-        loop {
-            match self.bytes.get(self.pos) {
-                Some(b' ' | b'\n' | b'\r' | b'\t') => self.pos += 1,
-                Some(b) => return *b,
-                None => return 0,
-            }
+        match self.bytes.get(self.pos) {
+            Some(b) if *b > b' ' => *b,
+            _ => self.peek_behind_space(),
         }
+    }
+
+    #[inline(never)]
+    fn peek_behind_space(&mut self) -> u8 {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.bytes.get(self.pos) {
+            self.pos += 1;
+        }
+        self.bytes.get(self.pos).copied().unwrap_or_default()
     }
 
     /// Nothing but white space is left.
@@ -131,25 +142,36 @@ impl<'a> Scanner<'a> {
     /// The value at hand, whole; `depth` lists and objects are open around it.
     #[inline]
     pub fn value(&mut self, depth: usize) -> Scan<Token> {
-        let start = self.peek();
-        let from = self.pos as u32;
-        let kind = match start {
+        let first = self.peek();
+        let start = self.pos as u32;
+        let kind = match first {
             b'"' => return self.string(),
-            b'{' => Kind::Object,
-            b'[' => Kind::Array,
-            b'-' | b'0'..=b'9' => Kind::Number,
-            b't' => Kind::True,
-            b'f' => Kind::False,
-            _ => Kind::Null,
+            b'-' | b'0'..=b'9' => {
+                self.number()?;
+                Kind::Number
+            }
+            b'{' => {
+                self.skip_nested(depth)?;
+                Kind::Object
+            }
+            b'[' => {
+                self.skip_nested(depth)?;
+                Kind::Array
+            }
+            b't' => {
+                self.word("true")?;
+                Kind::True
+            }
+            b'f' => {
+                self.word("false")?;
+                Kind::False
+            }
+            _ => {
+                self.word("null")?;
+                Kind::Null
+            }
         };
-        match kind {
-            Kind::Number => self.number()?,
-            Kind::Object | Kind::Array => self.skip_nested(depth)?,
-            Kind::True => self.word("true")?,
-            Kind::False => self.word("false")?,
-            _ => self.word("null")?,
-        }
-        Ok(Token { kind, start: from, end: self.pos as u32 })
+        Ok(Token { kind, start, end: self.pos as u32 })
     }
 
     /// Steps over the list or object at hand.
@@ -244,46 +266,30 @@ impl<'a> Scanner<'a> {
     }
 
     /// The text at hand; the position is on its first quote.
-    #[inline]
+    #[inline(always)]
     fn string(&mut self) -> Scan<Token> {
-        const ONES: u64 = 0x0101_0101_0101_0101;
-        const HIGH: u64 = 0x8080_8080_8080_8080;
-        let b = self.bytes;
         let start = self.pos + 1;
-        let mut i = start;
-        let mut kind = Kind::Text;
+        let end = next_mark(self.bytes, start);
+        if self.bytes.get(end) == Some(&b'"') {
+            self.pos = end + 1;
+            return Ok(Token { kind: Kind::Text, start: start as u32, end: end as u32 });
+        }
+        self.escaped(start, end)
+    }
+
+    /// The rest of a text from its first mark that is no quote.
+    #[inline(never)]
+    fn escaped(&mut self, start: usize, mut at: usize) -> Scan<Token> {
         loop {
-            // Eight bytes at a time to the next quote, backslash or control character; the lowest mark is exact.
-            while let Some(chunk) = b.get(i..i + 8) {
-                let word = u64::from_le_bytes(chunk.try_into().expect("eight bytes"));
-                let quote = word ^ (ONES * u64::from(b'"'));
-                let slash = word ^ (ONES * u64::from(b'\\'));
-                let marks =
-                    (quote.wrapping_sub(ONES) & !quote) | (slash.wrapping_sub(ONES) & !slash) | (word.wrapping_sub(ONES * 0x20) & !word);
-                if marks & HIGH != 0 {
-                    i += (marks & HIGH).trailing_zeros() as usize / 8;
-                    break;
-                }
-                i += 8;
-            }
-            match b.get(i) {
+            self.pos = at;
+            match self.bytes.get(at) {
                 Some(b'"') => {
-                    self.pos = i + 1;
-                    return Ok(Token { kind, start: start as u32, end: i as u32 });
+                    self.pos = at + 1;
+                    return Ok(Token { kind: Kind::Escaped, start: start as u32, end: at as u32 });
                 }
-                Some(b'\\') => {
-                    kind = Kind::Escaped;
-                    i = self.escape(i)?;
-                }
-                Some(0..0x20) => {
-                    self.pos = i;
-                    return self.fail("control character in a text");
-                }
-                Some(_) => i += 1,
-                None => {
-                    self.pos = i;
-                    return self.fail("unfinished text");
-                }
+                Some(b'\\') => at = next_mark(self.bytes, self.escape(at)?),
+                Some(_) => return self.fail("control character in a text"),
+                None => return self.fail("unfinished text"),
             }
         }
     }
@@ -312,7 +318,10 @@ impl<'a> Scanner<'a> {
     where
         'a: 's,
     {
-        let raw = &self.text[token.start as usize..token.end as usize];
+        let range = token.start as usize..token.end as usize;
+        debug_assert!(self.text.get(range.clone()).is_some());
+        // SAFETY: tokens are made by a scanner of this text. They lie within it, and begin and end beside an ASCII byte.
+        let raw = unsafe { self.text.get_unchecked(range) };
         if token.kind != Kind::Escaped {
             return raw;
         }
@@ -323,6 +332,44 @@ impl<'a> Scanner<'a> {
     pub fn text(&self) -> &'a str {
         self.text
     }
+}
+
+/// The place of the next quote, backslash or control character from `i` on; the length where there is none.
+#[inline(always)]
+fn next_mark(bytes: &[u8], mut i: usize) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    while let Some(chunk) = bytes.get(i..i + 16) {
+        use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8};
+        // SAFETY: SSE2 is part of x86-64, and the chunk is 16 bytes long.
+        let marks = unsafe {
+            let chunk = _mm_loadu_si128(chunk.as_ptr().cast());
+            let quote = _mm_cmpeq_epi8(chunk, _mm_set1_epi8(b'"' as i8));
+            let slash = _mm_cmpeq_epi8(chunk, _mm_set1_epi8(b'\\' as i8));
+            let control = _mm_cmpeq_epi8(_mm_min_epu8(chunk, _mm_set1_epi8(0x1f)), chunk);
+            _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, slash), control))
+        };
+        if marks != 0 {
+            return i + marks.trailing_zeros() as usize;
+        }
+        i += 16;
+    }
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    while let Some(chunk) = bytes.get(i..i + 8) {
+        let word = u64::from_le_bytes(chunk.try_into().expect("eight bytes"));
+        let quote = word ^ (ONES * u64::from(b'"'));
+        let slash = word ^ (ONES * u64::from(b'\\'));
+        // A byte below its subtrahend borrows into its highest bit; the lowest mark is exact.
+        let marks = (quote.wrapping_sub(ONES) & !quote) | (slash.wrapping_sub(ONES) & !slash) | (word.wrapping_sub(ONES * 0x20) & !word);
+        if marks & HIGH != 0 {
+            return i + (marks & HIGH).trailing_zeros() as usize / 8;
+        }
+        i += 8;
+    }
+    while bytes.get(i).is_some_and(|b| !matches!(b, b'"' | b'\\' | 0..0x20)) {
+        i += 1;
+    }
+    i
 }
 
 /// The 16-bit unit of the `\uXXXX` at `i`.
@@ -419,9 +466,23 @@ mod tests {
     fn depth_is_bounded_and_counted_from_outside() {
         let nested = |n: usize| "[".repeat(n) + &"]".repeat(n);
         assert!(whole(&nested(JSON_DEPTH_MAX)).is_ok());
-        assert_eq!(whole(&nested(JSON_DEPTH_MAX + 1)).map_err(|e| e.what), Err("nested too deeply"));
+        let deeper = nested(JSON_DEPTH_MAX + 1);
+        let mut scan = Scanner::new(&deeper);
+        assert_eq!(scan.value(0), Err(Unreadable));
+        assert_eq!(scan.fault(), "nested too deeply at byte 64");
         assert!(Scanner::new(&nested(JSON_DEPTH_MAX - 1)).value(1).is_ok());
         assert!(Scanner::new(&nested(JSON_DEPTH_MAX)).value(1).is_err());
+    }
+
+    #[test]
+    fn marks_are_found_at_every_place() {
+        let mut rng = fastrand::Rng::with_seed(3);
+        for _ in 0..20_000 {
+            let bytes: Vec<u8> = (0..rng.usize(..50)).map(|_| if rng.u8(..20) == 0 { rng.u8(..) } else { rng.u8(b' '..) }).collect();
+            let from = rng.usize(..=bytes.len());
+            let want = bytes[from..].iter().position(|b| *b < 0x20 || *b == b'"' || *b == b'\\').map_or(bytes.len(), |i| from + i);
+            assert_eq!(next_mark(&bytes, from), want, "{bytes:?} from {from}");
+        }
     }
 
     #[test]
