@@ -1,21 +1,41 @@
 //! `segmentd generate`: the shop, to standard output, to a file, or to topics.
+//!
+//! To topics the shop is open now: each record is sent when its instant has come, until interrupted or as long as asked. With `--fast`
+//! records of the past are sent as quickly as the broker takes them.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 
-use super::{Failure, Outcome};
-use crate::config::parse_duration;
-use crate::shop::{Shop, ShopSettings};
-use crate::time::{Millis, Timestamp};
+use super::{Failure, Outcome, grouped, topics};
+use crate::config::{Config, Input, parse_duration};
+use crate::kafka::feed::Feed;
+use crate::runtime::SystemClock;
+use crate::shop::{Shop, ShopRecord, ShopSettings, Stream};
+use crate::time::{Clock, Millis, Timestamp};
+use crate::wire::Partitioner;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Write to a file instead of standard output
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "brokers"])]
     output: Option<PathBuf>,
+    /// Send to the inputs of this configuration: each stream (clickstream, purchases, customers) to the input of its name, else to the first
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Send to these brokers without a configuration; needs --topic
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "config", requires = "topic")]
+    brokers: Option<String>,
+    /// Send everything to this topic
+    #[arg(long, value_name = "TOPIC")]
+    topic: Option<String>,
+    /// Send as quickly as possible; without --start the events end now
+    #[arg(long)]
+    fast: bool,
     /// How many records
     #[arg(long, short = 'n', value_name = "N")]
     count: Option<u64>,
@@ -92,6 +112,12 @@ impl ShopArgs {
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
+    if args.config.is_some() || args.brokers.is_some() {
+        return to_topics(args);
+    }
+    if args.topic.is_some() || args.fast {
+        return Err(Failure::usage(anyhow!("--topic and --fast need --config or --brokers")));
+    }
     let settings = args.shop.settings();
     let end = match (args.count, args.duration) {
         (None, None) => Some(settings.start + Millis::HOUR),
@@ -122,5 +148,120 @@ pub(super) fn run(args: &Args) -> Outcome {
         n += 1;
     }
     sink.flush()?;
+    Ok(())
+}
+
+/// Where each stream goes, and through what.
+pub(super) struct Target {
+    feed: Feed,
+    /// By [`Stream::ALL`].
+    topic_of: [usize; 3],
+    value: Vec<u8>,
+}
+
+impl Target {
+    /// Each stream to the input of its name, else to the first.
+    pub(super) fn connect(settings: &crate::kafka::Settings, inputs: &[Input]) -> Result<Target, crate::kafka::Error> {
+        let topics: Vec<(String, Partitioner)> =
+            inputs.iter().map(|i| (i.topic.clone(), i.partitioner.unwrap_or(Partitioner::Murmur2))).collect();
+        let place = |stream: Stream| inputs.iter().position(|i| i.topic == stream.topic()).unwrap_or(0);
+        Ok(Target { feed: Feed::connect(settings, &topics)?, topic_of: Stream::ALL.map(place), value: Vec::new() })
+    }
+
+    /// Sends a record with the Kafka timestamp `stamp`.
+    pub(super) fn send(&mut self, record: &ShopRecord, stamp: Timestamp) -> Result<(), crate::kafka::Error> {
+        self.value.clear();
+        record.write_json(false, &mut self.value);
+        let topic = self.topic_of[record.body.stream() as usize];
+        self.feed.send(topic, record.customer_id().as_bytes(), &self.value, stamp)
+    }
+
+    pub(super) fn poll(&mut self) -> Result<(), crate::kafka::Error> {
+        self.feed.poll()
+    }
+
+    pub(super) fn flush(&mut self) -> Result<(), crate::kafka::Error> {
+        self.feed.flush()
+    }
+}
+
+/// Sends each record when its instant has come, until `stop`, `end` or `count`; returns how many were sent.
+pub(super) fn send_live(
+    shop: &mut Shop,
+    target: &mut Target,
+    clock: &dyn Clock,
+    stop: &AtomicBool,
+    end: Option<Timestamp>,
+    count: u64,
+) -> Result<u64, crate::kafka::Error> {
+    let mut sent = 0;
+    while sent < count && !stop.load(Ordering::Relaxed) {
+        let now = clock.now();
+        if end.is_some_and(|end| now >= end) {
+            break;
+        }
+        while sent < count && shop.next_arrival() <= now {
+            let Some(record) = shop.next() else { break };
+            target.send(&record, clock.now())?;
+            sent += 1;
+        }
+        target.poll()?;
+        let wait = (shop.next_arrival() - clock.now()).0.clamp(1, 20);
+        std::thread::sleep(Duration::from_millis(wait as u64));
+    }
+    target.flush()?;
+    Ok(sent)
+}
+
+fn to_topics(args: &Args) -> Outcome {
+    let mut config = match (&args.config, &args.brokers) {
+        (Some(path), _) => Config::load(path).map_err(Failure::usage)?,
+        (None, brokers) => Config::new(brokers.clone().unwrap_or_default(), Vec::new(), ""),
+    };
+    crate::telemetry::log::start(&config.log).map_err(Failure::usage)?;
+    if let Some(topic) = &args.topic {
+        let known = config.inputs.iter().find(|i| i.topic == *topic).cloned();
+        config.inputs = vec![known.unwrap_or_else(|| Input::json(topic.clone()))];
+    }
+    if config.inputs.iter().any(|i| i.format != crate::config::Format::Json) {
+        return Err(Failure::usage(anyhow!("generate writes JSON; an input of the configuration is protobuf: name another with --topic")));
+    }
+    let mut target = Target::connect(&topics::settings(&config), &config.inputs).map_err(Failure::kafka)?;
+    let clock = SystemClock;
+    let mut settings = args.shop.settings();
+    eprintln!("seed {}", settings.seed);
+    let count = args.count.unwrap_or(u64::MAX);
+    let started = Instant::now();
+    let sent = if args.fast {
+        let length = match (args.count, args.duration) {
+            (_, Some(duration)) => duration,
+            (Some(n), None) => Millis((n as f64 / settings.rate * 1_000.0) as i64),
+            (None, None) => Millis::HOUR,
+        };
+        settings.start = args.shop.start.unwrap_or_else(|| clock.now() - length);
+        let end = (args.count.is_none() || args.duration.is_some()).then(|| settings.start + length);
+        let mut sent = 0;
+        for record in Shop::new(settings) {
+            if sent == count || end.is_some_and(|end| record.arrival >= end) {
+                break;
+            }
+            target.send(&record, record.arrival).map_err(Failure::kafka)?;
+            sent += 1;
+            if sent % 1_000 == 0 {
+                target.poll().map_err(Failure::kafka)?;
+            }
+        }
+        target.flush().map_err(Failure::kafka)?;
+        sent
+    } else {
+        if args.shop.start.is_some() {
+            return Err(Failure::usage(anyhow!("--start needs --fast: without it the shop is open now")));
+        }
+        settings.start = clock.now();
+        let end = args.duration.map(|d| settings.start + d);
+        send_live(&mut Shop::new(settings), &mut target, &clock, &AtomicBool::new(false), end, count).map_err(Failure::kafka)?
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    eprintln!("{} records in {seconds:.1} s ({} records/s)", grouped(sent), grouped((sent as f64 / seconds.max(1e-9)) as u64));
     Ok(())
 }

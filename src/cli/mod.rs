@@ -9,6 +9,7 @@ mod definitions;
 mod demo;
 mod generate;
 mod infer;
+mod tail;
 mod test;
 mod topics;
 
@@ -40,6 +41,8 @@ enum Command {
     Infer(infer::Args),
     /// Make events of a seeded shop
     Generate(generate::Args),
+    /// Follow the changes, one readable line each
+    Tail(tail::Args),
     /// Make, check or reset segmentd's topics
     Topics(topics::Args),
 }
@@ -114,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Backtest(args) => backtest::run(&args),
         Command::Infer(args) => infer::run(&args),
         Command::Generate(args) => generate::run(&args),
+        Command::Tail(args) => tail::run(&args),
         Command::Topics(args) => topics::run(&args),
     };
     match outcome {
