@@ -174,9 +174,12 @@ fn transactions_commit_offsets_for_the_owner_only() {
 
     member.subscribe(&names.journal).unwrap();
     assert_eq!(joined(&member, &bell, &names.journal), [0]);
+    assert_eq!(member.committed(&names.journal, 0, Duration::from_secs(20)).unwrap(), None);
     committer.commit(one(&names.changes, "hello", &names.journal, 7), member.group_metadata().unwrap());
     let done = until(&bell, || committer.done());
     assert_eq!(done.outcome, Outcome::Committed);
+    let committed = member.committed(&names.journal, 0, Duration::from_secs(20)).unwrap();
+    assert_eq!(committed, Some((7, "batch 7".to_owned())));
     let old = member.group_metadata().unwrap();
 
     // A second member: generations move on, and a commit under the old one is refused.

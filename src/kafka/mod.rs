@@ -18,6 +18,7 @@ mod block;
 pub mod definitions;
 pub mod feed;
 pub mod mock;
+mod errands;
 mod native;
 mod raw;
 pub mod settings;

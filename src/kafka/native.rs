@@ -268,6 +268,27 @@ impl Native {
         (!metadata.is_null()).then_some(GroupMetadata(metadata))
     }
 
+    /// The group's committed offset of a partition with its metadata, stable ones only: while a transaction that commits another is open
+    /// the broker does not answer. `None`: nothing was ever committed. Waits for the answer, at most `timeout`.
+    pub(super) fn committed(&self, topic: &str, partition: i32, timeout: Duration) -> Result<Option<(i64, String)>, Error> {
+        let failed = |code| Error::code(format!("asking for the committed offset of {topic}-{partition}"), code);
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition(topic, partition);
+        let timeout_ms = timeout.as_millis().clamp(1, 3_600_000) as c_int;
+        // SAFETY: client and list are alive. "Stable only" follows from this client's isolation level.
+        let code = unsafe { sys::rd_kafka_committed(self.rk(), list.ptr(), timeout_ms) };
+        check(code, || format!("asking for the committed offset of {topic}-{partition}"))?;
+        let elements = list.elements();
+        let element = elements.first().ok_or_else(|| failed(RDKafkaErrorCode::UnknownPartition))?;
+        if let Err(e) = element.error() {
+            return Err(failed(e.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)));
+        }
+        match element.offset() {
+            rdkafka::Offset::Offset(offset) => Ok(Some((offset, element.metadata().to_owned()))),
+            _ => Ok(None),
+        }
+    }
+
     /// Starts to read partitions, each into a lane of its own; in the order asked.
     pub(super) fn read(&self, starts: &[Start<'_>]) -> Result<Vec<Lane>, Error> {
         let mut lanes = Vec::with_capacity(starts.len());
