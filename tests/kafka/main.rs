@@ -5,5 +5,13 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "../common/jdata.rs"]
+mod common_jdata;
+mod exactly_once;
+mod expected;
 mod harness;
+mod jdata;
+mod refusals;
+mod shop;
+mod time;
 mod topics;
