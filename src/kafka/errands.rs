@@ -1,35 +1,46 @@
 //! What a new owner of a shard has to ask, each a call that blocks for milliseconds or seconds: run on a thread of its own, one after the
-//! other, so that the shards that run go on.
+//! other, so that the shards that run go on. In between it looks whether the inputs are still the topics that they were at the start.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rdkafka::types::RDKafkaErrorCode;
 
 use super::native::{Bell, Native};
 use super::settings::{Role, Settings};
+use super::topics::{Checked, TopicNames};
 use super::{Admin, Error, transactions};
+use crate::ids::ShardId;
+use crate::pipeline::{CommittedOffset, Ends, Event, InputLog, LaneId, Recovered};
 
-/// Longest wait for one answer; a stable offset may have to wait for a transaction's time-out and the broker's sweep every 10 s.
+/// How long the committed offset is waited for before it is taken for unstable: the library asks on and on while it is.
+const STABLE_WAIT: Duration = Duration::from_millis(400);
+/// Longest wait for one answer, after which it is asked again.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// Pause before a question that was not answered is asked again.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// How often the inputs are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// What is asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum Errand {
-    /// The group's committed offset of a journal partition.
-    Committed { shard: u32 },
-    /// First and next offset of a partition, open transactions counted.
-    Bounds { shard: u32, topic: String },
-    /// Take over a transactional id for a moment, which ends what its owner left open.
-    EndTransaction { shard: u32, id: String },
+    /// See [`crate::pipeline::Client::recover`].
+    Recover(ShardId),
+    /// See [`crate::pipeline::Client::end_transaction`].
+    EndTransaction { shard: ShardId, id: String },
+    /// Where the log of a lane that cannot be read on begins and ends.
+    Bounds { lane: LaneId, topic: Arc<str>, partition: i32 },
 }
 
-/// The answer, or why there is none.
+/// What comes back.
 #[derive(Debug)]
 pub(super) enum Answer {
-    Committed { shard: u32, result: Result<Option<(i64, String)>, Error> },
-    Bounds { shard: u32, topic: String, result: Result<(i64, i64), Error> },
-    Ended { shard: u32, result: Result<(), Error> },
+    Event(Event),
+    Bounds { lane: LaneId, ends: Ends },
 }
 
 /// The handle on the thread.
@@ -37,46 +48,39 @@ pub(super) struct Errands {
     orders: Option<Sender<Errand>>,
     answers: Receiver<Answer>,
     thread: Option<JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
 }
 
 impl Errands {
-    /// Starts the thread with clients of its own. `journal`: the topic whose offsets the group commits.
-    pub(super) fn start(settings: &Settings, journal: &str, bell: &Arc<Bell>) -> Result<Errands, Error> {
+    /// Starts the thread with clients of its own. `checked`: the topics as they were at the start.
+    pub(super) fn start(settings: &Settings, names: &TopicNames, checked: &Checked, bell: &Arc<Bell>) -> Result<Errands, Error> {
         // A bell of its own: its consumer's events wake nobody.
         let consumer = Native::new(settings, Role::Reader, &Arc::new(Bell::default()))?;
+        let peek = Native::new(settings, Role::Peek, &Arc::new(Bell::default()))?;
         let admin = Admin::connect(settings)?;
         let (orders, inbox) = channel::<Errand>();
         let (outbox, answers) = channel();
-        let (settings, journal, bell) = (settings.clone(), journal.to_owned(), bell.clone());
-        let run = move || {
-            while let Ok(errand) = inbox.recv() {
-                consumer.poll();
-                let answer = match errand {
-                    Errand::Committed { shard } => {
-                        Answer::Committed { shard, result: consumer.committed(&journal, shard as i32, ANSWER_WAIT) }
-                    }
-                    Errand::Bounds { shard, topic } => {
-                        let result = admin.bounds(&[(&topic, shard as i32)]).map(|b| b[0]);
-                        Answer::Bounds { shard, topic, result }
-                    }
-                    Errand::EndTransaction { shard, id } => {
-                        Answer::Ended { shard, result: transactions::end_transaction_of(&settings, &id, ANSWER_WAIT) }
-                    }
-                };
-                if outbox.send(answer).is_err() {
-                    return;
-                }
-                bell.ring();
-            }
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = Thread {
+            settings: settings.clone(),
+            names: names.clone(),
+            checked: checked.clone(),
+            consumer,
+            peek,
+            admin,
+            stop: stop.clone(),
+            changed: false,
         };
-        let thread = std::thread::Builder::new().name("restore".into()).spawn(run);
-        let thread = thread.map_err(|e| Error::Thread { what: "restores", source: e })?;
-        Ok(Errands { orders: Some(orders), answers, thread: Some(thread) })
+        let bell = bell.clone();
+        let thread = std::thread::Builder::new().name("errands".into()).spawn(move || thread.run(&inbox, &outbox, &bell));
+        let thread = thread.map_err(|e| Error::Thread { what: "errands", source: e })?;
+        Ok(Errands { orders: Some(orders), answers, thread: Some(thread), stop })
     }
 
     /// Sends the thread off; the bell rings when the answer is there.
     pub(super) fn send(&self, errand: Errand) {
         if let Some(orders) = &self.orders {
+            // The thread ends only after this handle.
             let _ = orders.send(errand);
         }
     }
@@ -89,9 +93,162 @@ impl Errands {
 
 impl Drop for Errands {
     fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
         self.orders = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+struct Thread {
+    settings: Settings,
+    names: TopicNames,
+    checked: Checked,
+    consumer: Native,
+    peek: Native,
+    admin: Admin,
+    stop: Arc<AtomicBool>,
+    /// A change of the inputs has been told; once is enough.
+    changed: bool,
+}
+
+impl Thread {
+    fn run(mut self, inbox: &Receiver<Errand>, outbox: &Sender<Answer>, bell: &Bell) {
+        let mut looked = Instant::now();
+        loop {
+            let answer = match inbox.recv_timeout(LOOK_EVERY) {
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => None,
+                Ok(errand) => {
+                    while self.consumer.poll().is_some() || self.peek.poll().is_some() {}
+                    match self.until_answered(&errand) {
+                        Some(answer) => Some(answer),
+                        None => return,
+                    }
+                }
+            };
+            if let Some(answer) = answer {
+                if outbox.send(answer).is_err() {
+                    return;
+                }
+                bell.ring();
+            }
+            if looked.elapsed() >= LOOK_EVERY {
+                looked = Instant::now();
+                if let Some(words) = self.look() {
+                    let _ = outbox.send(Answer::Event(Event::TopicChanged { words }));
+                    bell.ring();
+                }
+            }
+        }
+    }
+
+    /// Asks until there is an answer; `None`: we are to stop.
+    fn until_answered(&self, errand: &Errand) -> Option<Answer> {
+        let mut said = false;
+        loop {
+            let failed = match self.ask(errand) {
+                Ok(answer) => return Some(answer),
+                Err(e) => e,
+            };
+            // Trouble that passes by itself: a broker that restarts, a coordinator on the move. The shard waits.
+            if said {
+                tracing::debug!(?errand, error = %failed, "no answer yet");
+            } else {
+                tracing::warn!(?errand, error = %failed, "no answer yet, asking again");
+                said = true;
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                return None;
+            }
+            std::thread::sleep(RETRY_PAUSE);
+        }
+    }
+
+    fn ask(&self, errand: &Errand) -> Result<Answer, Error> {
+        match errand {
+            Errand::Recover(shard) => self.recover(*shard).map(|r| Answer::Event(Event::Recovered(r))),
+            Errand::EndTransaction { shard, id } => {
+                transactions::end_transaction_of(&self.settings, id, ANSWER_WAIT)?;
+                Ok(Answer::Event(Event::TransactionEnded { shard: *shard }))
+            }
+            Errand::Bounds { lane, topic, partition } => {
+                let (low, high) = self.admin.bounds(&[(topic, *partition)])?[0];
+                Ok(Answer::Bounds { lane: *lane, ends: Ends { low, high } })
+            }
+        }
+    }
+
+    fn recover(&self, shard: ShardId) -> Result<Recovered, Error> {
+        let partition = shard.0 as i32;
+        // The offset before the ends: whatever is committed by then is within them.
+        let committed = self.committed(partition)?;
+        let mut partitions = vec![(self.names.journal.as_str(), partition)];
+        partitions.extend(self.names.inputs.iter().map(|topic| (topic.as_str(), partition)));
+        let ends: Vec<Ends> = self.admin.bounds(&partitions)?.into_iter().map(|(low, high)| Ends { low, high }).collect();
+        let topics: Vec<&str> = self.names.inputs.iter().map(String::as_str).collect();
+        let described = self.admin.topics(&topics)?;
+        let mut inputs = Vec::with_capacity(topics.len());
+        for ((topic, found), ends) in topics.iter().zip(described).zip(&ends[1..]) {
+            let found = found.ok_or_else(|| Error::code(format!("describing {topic}"), RDKafkaErrorCode::UnknownTopic))?;
+            let topic_id = (found.id.0 != [0; 16]).then_some(found.id.0);
+            inputs.push(InputLog { topic: (*topic).to_owned(), topic_id, ends: *ends });
+        }
+        Ok(Recovered { shard, committed, journal: ends[0], inputs })
+    }
+
+    /// The library retries for ever while an offset is unstable, so that a time-out may mean that or a coordinator that does not answer.
+    /// A second client, content with what is not stable, tells them apart: where it gets an answer at once and the first again gets none,
+    /// a transaction is open.
+    fn committed(&self, partition: i32) -> Result<CommittedOffset, Error> {
+        let journal = &self.names.journal;
+        let stable = || match self.consumer.committed(journal, partition, STABLE_WAIT) {
+            Ok(Some((offset, metadata))) => Ok(CommittedOffset::At { offset, metadata }),
+            Ok(None) => Ok(CommittedOffset::Absent),
+            Err(e) => Err(e),
+        };
+        let silent = match stable() {
+            Err(e) if e.rdkafka_code() == Some(RDKafkaErrorCode::OperationTimedOut) => e,
+            Err(e) if e.rdkafka_code() == Some(RDKafkaErrorCode::UnstableOffsetCommit) => return Ok(CommittedOffset::Unstable),
+            told => return told,
+        };
+        // The first question may have met a coordinator in the making: only an answer to the other one makes the silence mean anything.
+        self.peek.committed(journal, partition, ANSWER_WAIT)?;
+        match stable() {
+            Err(e) if e.rdkafka_code() == Some(RDKafkaErrorCode::OperationTimedOut) => {
+                self.peek.committed(journal, partition, STABLE_WAIT).map_err(|_| silent)?;
+                Ok(CommittedOffset::Unstable)
+            }
+            told => told,
+        }
+    }
+
+    /// Whether the inputs are still what they were: words for what is not.
+    fn look(&mut self) -> Option<String> {
+        if self.changed {
+            return None;
+        }
+        let topics: Vec<&str> = self.names.inputs.iter().map(String::as_str).collect();
+        // No answer is no change.
+        let described = self.admin.topics(&topics).ok()?;
+        let words = self.checked.inputs.iter().zip(described).find_map(|(was, is)| match is {
+            None => {
+                Some(format!("input topic {} was deleted; restore it from a copy or run `segmentd topics reset --config FILE`", was.name))
+            }
+            Some(is) if is.id != was.id => Some(format!(
+                "input topic {} was deleted and created again (its id was {}, now it is {}): positions in it mean nothing any more; run \
+                 `segmentd topics reset --config FILE`",
+                was.name, was.id, is.id
+            )),
+            Some(is) if is.partitions != was.partitions => Some(format!(
+                "input topic {} has {} partitions now, it had {}: customers have moved between partitions; copy the records of all inputs \
+                 into new topics with equal counts and configure those",
+                was.name, is.partitions, was.partitions
+            )),
+            Some(_) => None,
+        })?;
+        self.changed = true;
+        Some(words)
     }
 }

@@ -11,10 +11,15 @@
 //! | [`definitions`] | reading and writing the definitions topic |
 //! | [`feed`], [`tail`] | a plain producer and a plain reader, for commands |
 //! | [`mock`] | the embedded broker of the demo |
+//! | [`client`] | [`crate::pipeline::Client`], assembled from the next four |
+//! | `native` | a consumer straight on the C library: lanes, group events |
+//! | `transactions` | the producer and its thread |
+//! | `watermarks`, `errands` | threads that wait for the broker's answers |
 //! | `raw` | calls of the C library that the wrapper lacks; nearly all `unsafe` of this module |
 
 pub mod admin;
 mod block;
+pub mod client;
 pub mod definitions;
 pub mod feed;
 pub mod mock;
@@ -28,6 +33,7 @@ mod transactions;
 mod watermarks;
 
 pub use admin::Admin;
+pub use client::{KafkaClient, Waker};
 pub use settings::Settings;
 pub use topics::TopicNames;
 
@@ -75,6 +81,16 @@ impl Error {
             KafkaError::ClientCreation(words) => words,
             other => other.to_string(),
         })
+    }
+
+    fn rdkafka_code(&self) -> Option<RDKafkaErrorCode> {
+        match self {
+            Error::Operation { source, .. } => match source {
+                KafkaError::AdminOp(code) => Some(*code),
+                other => other.rdkafka_error_code(),
+            },
+            _ => None,
+        }
     }
 
     fn operation(action: impl Into<String>, source: KafkaError) -> Error {

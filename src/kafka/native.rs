@@ -3,8 +3,9 @@
 //! The wrapper's consumer costs 350 ns and more per message on the calling thread, and runs rebalances inside a callback that cannot reach
 //! the pipeline. Here a rebalance is a value that the caller answers when it has committed; the library waits for the answer.
 //!
-//! Nothing but this file and `raw.rs` touches pointers. What is handed out (messages, lanes) keeps the client alive.
+//! Nothing but this file and `raw.rs` touches pointers. A lane keeps its client alive.
 
+use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 use std::os::raw::{c_char, c_int, c_void};
 use std::ptr;
@@ -21,6 +22,8 @@ use rdkafka_sys::rd_kafka_resp_err_t as Code;
 
 use super::Error;
 use super::settings::{Context, Role, Settings};
+use crate::pipeline::Message;
+use crate::time::Timestamp;
 
 /// Wakes one waiting thread: rung by the library when a queue gets its first element, and by our own threads.
 #[derive(Debug, Default)]
@@ -187,11 +190,6 @@ impl Native {
         self.inner.client.native_ptr()
     }
 
-    /// The client, for questions that the wrapper knows.
-    pub(super) fn client(&self) -> &Client<Context> {
-        &self.inner.client
-    }
-
     /// Joins the group on one topic.
     pub(super) fn subscribe(&self, topic: &str) -> Result<(), Error> {
         let mut list = TopicPartitionList::new();
@@ -309,11 +307,18 @@ impl Native {
             let queue = Queue::new(queue, &self.bell).ok_or_else(|| {
                 Error::code(format!("starting to read {}-{}", start.topic, start.partition), RDKafkaErrorCode::UnknownPartition)
             })?;
+            let mut place = TopicPartitionList::with_capacity(1);
+            place.add_partition(start.topic, start.partition);
             lanes.push(Lane {
                 queue,
-                topic: start.topic.to_owned(),
+                topic: start.topic.into(),
                 partition: start.partition,
-                start: start.offset,
+                next: start.offset,
+                distrusted: None,
+                dead: false,
+                window: VecDeque::new(),
+                spare: Vec::new(),
+                place,
                 inner: self.inner.clone(),
             });
         }
@@ -343,116 +348,169 @@ impl Native {
     }
 }
 
-/// One partition that is being read.
+/// One partition that is being read: a window of records that were taken and not yet let go.
 pub(super) struct Lane {
     queue: Queue,
-    topic: String,
+    topic: Arc<str>,
     partition: i32,
-    start: i64,
+    /// After the last record taken, or where the lane begins: never too late, but it does not count the markers behind that record.
+    next: i64,
+    /// Set after an error came in place of a record: what the library says of its position then.
+    distrusted: Option<i64>,
+    dead: bool,
+    window: VecDeque<Held>,
+    /// Where the library writes what it hands out.
+    spare: Vec<*mut sys::rd_kafka_message_t>,
+    /// The one-element list with which the position is asked for.
+    place: TopicPartitionList,
     inner: Arc<Inner>,
 }
 
-// SAFETY: the library's queues may be used from any thread.
+/// A record of the window, with what costs a call to ask.
+struct Held {
+    message: *mut sys::rd_kafka_message_t,
+    timestamp: i64,
+    leader_epoch: i32,
+}
+
+/// An error that came in place of a record.
+pub(super) type LaneError = (RDKafkaErrorCode, String);
+
+// SAFETY: the library's queues and messages may be used from any thread; the lane is used by one at a time.
 unsafe impl Send for Lane {}
 
 impl Lane {
-    /// Takes what has come, at most `max` messages, without waiting; returns how many.
-    pub(super) fn take(&mut self, max: usize, into: &mut Messages) -> usize {
-        into.free();
-        into.items.reserve(max);
-        // SAFETY: the queue is alive; the library writes at most `max` pointers into the spare room and returns how many, or -1.
-        let n = unsafe { sys::rd_kafka_consume_batch_queue(self.queue.native, 0, into.items.as_mut_ptr(), max) };
+    pub(super) fn topic(&self) -> &Arc<str> {
+        &self.topic
+    }
+
+    pub(super) fn partition(&self) -> i32 {
+        self.partition
+    }
+
+    /// Records that are held.
+    pub(super) fn held(&self) -> usize {
+        self.window.len()
+    }
+
+    /// Takes what has come, without waiting, until `want` records are held. Errors that are `passing` are the library's own business.
+    ///
+    /// **Errors:** the first other one that came in place of a record; records before it are held, what came behind it in the same moment
+    /// is dropped, since nothing may be read past it: the lane is of no use any more.
+    pub(super) fn fill(&mut self, want: usize, passing: impl Fn(RDKafkaErrorCode) -> bool) -> Result<(), LaneError> {
+        let room = want.saturating_sub(self.window.len());
+        if room == 0 || self.dead {
+            return Ok(());
+        }
+        self.trust_again();
+        self.spare.clear();
+        self.spare.reserve(room);
+        // SAFETY: the queue is alive; the library writes at most `room` pointers into the spare room and returns how many, or -1.
+        let n = unsafe { sys::rd_kafka_consume_batch_queue(self.queue.native, 0, self.spare.as_mut_ptr(), room) };
         let n = usize::try_from(n).unwrap_or(0);
         // SAFETY: the first `n` places have just been written.
-        unsafe { into.items.set_len(n) };
-        if n > 0 {
-            into.keep = Some(self.inner.clone());
+        unsafe { self.spare.set_len(n) };
+        let (mut fault, mut again) = (None, false);
+        for message in self.spare.drain(..) {
+            // SAFETY: a live message that is ours: it is kept in the window, or destroyed here.
+            unsafe {
+                let code = (*message).err;
+                let record = code == Code::RD_KAFKA_RESP_ERR_NO_ERROR;
+                if record && fault.is_none() && !again {
+                    let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+                    let timestamp = sys::rd_kafka_message_timestamp(message, &mut kind);
+                    let leader_epoch = sys::rd_kafka_message_leader_epoch(message);
+                    self.next = (*message).offset + 1;
+                    self.distrusted = None;
+                    self.window.push_back(Held { message, timestamp, leader_epoch });
+                    continue;
+                }
+                if !record && fault.is_none() {
+                    if passing(code.into()) {
+                        again = true;
+                    } else {
+                        fault = Some((code.into(), owned(sys::rd_kafka_message_errstr(message))));
+                    }
+                }
+                sys::rd_kafka_message_destroy(message);
+            }
         }
-        n
+        if let Some(fault) = fault {
+            self.dead = true;
+            return Err(fault);
+        }
+        if again {
+            self.seek();
+        }
+        Ok(())
     }
 
-    /// The next offset to read: after the last message taken, and after markers of transactions and aborted records that were passed
+    /// In the batch call the library counts an error as if it were the record at whose place it stands, and would go on behind it: so after
+    /// an error that passes the lane is put back to where it was, and what came behind the error comes again.
+    fn seek(&mut self) {
+        self.distrusted = Some(self.library_position());
+        let mut list = TopicPartitionList::with_capacity(1);
+        let added = list.add_partition_offset(&self.topic, self.partition, rdkafka::Offset::Offset(self.next));
+        debug_assert!(added.is_ok(), "offsets of records are not negative");
+        // SAFETY: client and list are alive; a time-out of zero does not wait. From this call on the library drops what it had fetched.
+        let trouble = unsafe { trouble(sys::rd_kafka_seek_partitions(self.inner.client.native_ptr(), list.ptr(), 0)) };
+        if let Err(t) = trouble {
+            tracing::warn!(topic = %self.topic, partition = self.partition, words = t.words, "putting a reader back after an error");
+        }
+    }
+
+    /// The seek has been carried out once the library says anything else about its position than right after the error.
+    fn trust_again(&mut self) {
+        if let Some(distrusted) = self.distrusted
+            && self.library_position() != distrusted
+        {
+            self.distrusted = None;
+        }
+    }
+
+    /// What the library says; negative where it has handed out nothing since it was told where to read.
+    fn library_position(&self) -> i64 {
+        // SAFETY: client and list are alive; the library fills in the offset of the one element.
+        unsafe {
+            sys::rd_kafka_position(self.inner.client.native_ptr(), self.place.ptr());
+            (*(*self.place.ptr()).elems).offset
+        }
+    }
+
+    /// A record of the window.
+    ///
+    /// **Panics:** `index` is not below [`Lane::held`].
+    pub(super) fn message(&self, index: usize) -> Message<'_> {
+        let held = &self.window[index];
+        // SAFETY: a message of the window is alive until `advance` or the lane's end, both of which need the lane for themselves.
+        let message = unsafe { &*held.message };
+        Message {
+            offset: message.offset,
+            timestamp: Timestamp(held.timestamp),
+            leader_epoch: held.leader_epoch,
+            key: slice(message.key, message.key_len),
+            value: slice(message.payload, message.len),
+        }
+    }
+
+    /// Lets go of the first `n` records.
+    pub(super) fn advance(&mut self, n: usize) {
+        for held in self.window.drain(..n) {
+            // SAFETY: the message is ours and destroyed once; its client is kept alive by this lane.
+            unsafe { sys::rd_kafka_message_destroy(held.message) };
+        }
+    }
+
+    /// The next offset to read: after the last record taken, and after markers of transactions and aborted records that were passed
     /// behind it. Cost: a lock or two in the library.
     pub(super) fn position(&self) -> i64 {
-        let mut list = TopicPartitionList::with_capacity(1);
-        list.add_partition(&self.topic, self.partition);
-        // SAFETY: client and list are alive; the library fills in the offset of the one element.
-        let offset = unsafe {
-            sys::rd_kafka_position(self.inner.client.native_ptr(), list.ptr());
-            (*(*list.ptr()).elems).offset
-        };
-        offset.max(self.start)
+        if self.dead || self.distrusted.is_some() { self.next } else { self.next.max(self.library_position()) }
     }
 }
 
-/// Messages taken from a lane, freed when the next are taken or this is dropped.
-#[derive(Default)]
-pub(super) struct Messages {
-    items: Vec<*mut sys::rd_kafka_message_t>,
-    keep: Option<Arc<Inner>>,
-}
-
-// SAFETY: a message may be read and destroyed on any thread.
-unsafe impl Send for Messages {}
-
-impl Messages {
-    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = Message<'_>> {
-        // SAFETY: every pointer is a live message until `free`.
-        self.items.iter().map(|m| Message(unsafe { &**m }))
-    }
-
-    fn free(&mut self) {
-        for message in self.items.drain(..) {
-            // SAFETY: the message is ours, destroyed once, and its client is kept alive.
-            unsafe { sys::rd_kafka_message_destroy(message) };
-        }
-        self.keep = None;
-    }
-}
-
-impl Drop for Messages {
+impl Drop for Lane {
     fn drop(&mut self) {
-        self.free();
-    }
-}
-
-/// One message, or an error that took its place.
-#[derive(Clone, Copy)]
-pub(super) struct Message<'a>(&'a sys::rd_kafka_message_t);
-
-impl<'a> Message<'a> {
-    /// `None`: a record.
-    pub(super) fn error(&self) -> Option<(RDKafkaErrorCode, String)> {
-        match self.0.err {
-            Code::RD_KAFKA_RESP_ERR_NO_ERROR => None,
-            // SAFETY: the message is alive; for an error message the payload is its text.
-            code => Some((code.into(), owned(unsafe { sys::rd_kafka_message_errstr(self.0) }))),
-        }
-    }
-
-    pub(super) fn offset(&self) -> i64 {
-        self.0.offset
-    }
-
-    pub(super) fn key(&self) -> Option<&'a [u8]> {
-        slice(self.0.key, self.0.key_len)
-    }
-
-    pub(super) fn value(&self) -> Option<&'a [u8]> {
-        slice(self.0.payload, self.0.len)
-    }
-
-    /// Milliseconds since the Unix epoch; -1 where the log has none.
-    pub(super) fn timestamp(&self) -> i64 {
-        let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
-        // SAFETY: the message is alive.
-        unsafe { sys::rd_kafka_message_timestamp(self.0, &mut kind) }
-    }
-
-    /// -1 where the broker does not tell.
-    pub(super) fn leader_epoch(&self) -> i32 {
-        // SAFETY: the message is alive.
-        unsafe { sys::rd_kafka_message_leader_epoch(self.0) }
+        self.advance(self.window.len());
     }
 }
 

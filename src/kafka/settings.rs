@@ -71,6 +71,8 @@ pub(super) enum Role {
     Member,
     /// Reads inputs and journals by manual assignment.
     Reader,
+    /// Asks for committed offsets whether they are stable or not; reads nothing.
+    Peek,
     /// Writes transactions.
     Producer,
     /// Asks: administration, watermarks.
@@ -166,7 +168,7 @@ impl Settings {
                 reason: "a number of milliseconds, 1000 or more, is needed",
             });
         }
-        for role in [Role::Member, Role::Reader, Role::Producer, Role::Questions] {
+        for role in [Role::Member, Role::Reader, Role::Peek, Role::Producer, Role::Questions] {
             // Asking the library costs nothing and finds misspelt names and values before anything starts.
             self.config(role).create_native_config().map_err(Error::configuration)?;
         }
@@ -207,9 +209,10 @@ impl Settings {
                 // A second member gets its share after two rounds of heartbeats: 3 s by default is 6 s of waiting.
                 set("heartbeat.interval.ms", "500");
             }
-            Role::Reader => {
-                set("queued.min.messages", "200000");
-                set("queued.max.messages.kbytes", "131072");
+            Role::Reader | Role::Peek => {
+                // Per lane, since every lane is a queue of its own.
+                set("queued.min.messages", "50000");
+                set("queued.max.messages.kbytes", "16384");
                 // By default a consumer at its queue limit pauses a whole second.
                 set("fetch.queue.backoff.ms", "2");
                 set("check.crcs", "false");
@@ -237,7 +240,7 @@ impl Settings {
         for (name, value) in &self.client {
             let foreign = match role {
                 Role::Producer | Role::Questions => CONSUMER_ONLY,
-                Role::Member | Role::Reader => PRODUCER_ONLY,
+                Role::Member | Role::Reader | Role::Peek => PRODUCER_ONLY,
             };
             // The session belongs to the member alone; questions are asked by a client of the producer kind.
             let skip = foreign.contains(&name.as_str()) || (role == Role::Questions && PRODUCER_ONLY.contains(&name.as_str()));
@@ -256,12 +259,12 @@ impl Settings {
                 set("isolation.level", "read_committed");
                 set("auto.offset.reset", "error");
             }
-            Role::Reader => {
+            Role::Reader | Role::Peek => {
                 // A group id is needed for the consumer interface; this consumer never joins or commits.
                 set("group.id", &self.group);
                 set("enable.auto.commit", "false");
                 set("enable.auto.offset.store", "false");
-                set("isolation.level", "read_committed");
+                set("isolation.level", if role == Role::Peek { "read_uncommitted" } else { "read_committed" });
                 set("auto.offset.reset", "error");
                 set("enable.partition.eof", "false");
             }

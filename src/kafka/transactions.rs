@@ -25,6 +25,8 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::Error;
 use super::native::{self, Bell, GroupMetadata, Trouble};
 use super::settings::{Context, Role, Settings};
+use super::topics::TopicNames;
+use crate::pipeline::{Outcome, Outgoing, Output, Part, Transaction};
 
 /// An end of a transaction that takes longer makes the producer suspect.
 const SUSPECT_AFTER: Duration = Duration::from_secs(2);
@@ -33,59 +35,16 @@ const DRAIN_PAUSE: Duration = Duration::from_micros(100);
 /// Longest wait for one answer while a producer is being made; then it is tried again.
 const INIT_WAIT: Duration = Duration::from_secs(10);
 
-/// One record to write. Ranges point into [`Transaction::bytes`].
-#[derive(Clone, Debug)]
-pub(super) struct Outgoing {
-    pub topic: Arc<str>,
-    pub partition: i32,
-    pub key: Option<std::ops::Range<usize>>,
-    pub value: Option<std::ops::Range<usize>>,
-    pub headers: Vec<(&'static str, std::ops::Range<usize>)>,
-}
-
-/// An offset to commit: the next to read, with the batch number as metadata.
-#[derive(Clone, Debug)]
-pub(super) struct CommitOffset {
-    pub topic: Arc<str>,
-    pub partition: i32,
-    pub offset: i64,
-    pub metadata: String,
-}
-
-/// Everything that becomes visible at once.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Transaction {
-    pub records: Vec<Outgoing>,
-    pub bytes: Vec<u8>,
-    pub offsets: Vec<CommitOffset>,
-}
-
-/// How a transaction ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    Committed,
-    /// Nothing of it is visible, and it may be sent again as it is.
-    Aborted(String),
-    /// Nothing of it is visible, and the group no longer takes us for the owner: drop the shards.
-    NotOwner(String),
-    /// Another process uses our transactional id: this worker must end.
-    Fenced(String),
-    /// It may or may not be visible. The producer has been replaced since, so what the journal says now is final.
-    Uncertain(String),
-    /// It can never be sent: a record is larger than its topic takes, or we may not write there.
-    Refused(String),
-}
-
 /// What the thread is asked.
 enum Order {
-    Commit { transaction: Transaction, group: GroupMetadata },
+    Commit { transaction: Box<Transaction>, group: Option<GroupMetadata> },
     Stop,
 }
 
 /// The outcome, with the transaction back for another try or for its buffers.
 pub(super) struct Done {
     pub outcome: Outcome,
-    pub transaction: Transaction,
+    pub transaction: Box<Transaction>,
     pub took: Duration,
 }
 
@@ -100,18 +59,25 @@ impl Committer {
     /// Makes the producer (ends a transaction that a former life of this worker left open) and starts the thread.
     ///
     /// **Errors:** [`Error::Configuration`]; [`Error::Unreachable`] and operations that fail within `wait`.
-    pub(super) fn start(settings: &Settings, worker: usize, bell: &Arc<Bell>, wait: Duration) -> Result<Committer, Error> {
+    pub(super) fn start(
+        settings: &Settings,
+        names: &TopicNames,
+        worker: usize,
+        bell: &Arc<Bell>,
+        wait: Duration,
+    ) -> Result<Committer, Error> {
         let id = settings.transactional_id(worker);
         let maker = Maker { settings: settings.clone(), id };
+        let names = names.clone();
         let producer = maker.make(wait)?;
         let (orders, inbox) = channel();
         let (outbox, done) = channel();
         let (bell, limit) = (bell.clone(), Duration::from_millis(settings.transaction_timeout_ms()));
         let run = move || {
-            let mut thread = Thread { maker, producer: Some(producer), suspect: false, limit, bell: bell.clone() };
+            let mut thread = Thread { maker, names, producer: Some(producer), suspect: false, limit, bell: bell.clone() };
             while let Ok(Order::Commit { transaction, group }) = inbox.recv() {
                 let started = Instant::now();
-                let outcome = thread.commit(&transaction, &group);
+                let outcome = thread.commit(&transaction, group.as_ref());
                 if outbox.send(Done { outcome, transaction, took: started.elapsed() }).is_err() {
                     return;
                 }
@@ -124,7 +90,8 @@ impl Committer {
     }
 
     /// Hands a transaction over. One at a time: the next after [`Committer::done`] gave this one back.
-    pub(super) fn commit(&self, transaction: Transaction, group: GroupMetadata) {
+    /// `group`: as of this moment, on the thread that answers the group's events; `None` where the client has none.
+    pub(super) fn commit(&self, transaction: Box<Transaction>, group: Option<GroupMetadata>) {
         // The thread lives as long as this handle; were it gone, `done` would say so.
         let _ = self.orders.send(Order::Commit { transaction, group });
     }
@@ -198,6 +165,7 @@ impl Maker {
 
 struct Thread {
     maker: Maker,
+    names: TopicNames,
     /// `None` after a replacement that failed; made before the next transaction.
     producer: Option<BaseProducer<Deliveries>>,
     suspect: bool,
@@ -206,10 +174,10 @@ struct Thread {
 }
 
 impl Thread {
-    fn commit(&mut self, transaction: &Transaction, group: &GroupMetadata) -> Outcome {
-        if !group.is_checkable() {
+    fn commit(&mut self, transaction: &Transaction, group: Option<&GroupMetadata>) -> Outcome {
+        let Some(group) = group.filter(|g| g.is_checkable()) else {
             return Outcome::NotOwner("the client is not a member of the group at this moment".into());
-        }
+        };
         if self.suspect || self.producer.is_none() {
             if let Err(outcome) = self.replace() {
                 return outcome;
@@ -219,7 +187,7 @@ impl Thread {
             return Outcome::Aborted("no producer".into());
         };
         let started = Instant::now();
-        let outcome = run(producer, transaction, group, self.limit);
+        let outcome = run(producer, &self.names, transaction, group, self.limit);
         if outcome != Outcome::Committed || started.elapsed() > SUSPECT_AFTER {
             self.suspect = true;
         }
@@ -283,21 +251,27 @@ fn is_lost_ownership(code: RDKafkaErrorCode) -> bool {
 }
 
 /// Runs one transaction to its end.
-fn run(producer: &BaseProducer<Deliveries>, transaction: &Transaction, group: &GroupMetadata, limit: Duration) -> Outcome {
+fn run(
+    producer: &BaseProducer<Deliveries>,
+    names: &TopicNames,
+    transaction: &Transaction,
+    group: &GroupMetadata,
+    limit: Duration,
+) -> Outcome {
     let deadline = Instant::now() + limit;
     producer.context().forget();
     if let Err(e) = producer.begin_transaction() {
         return failed(producer, "beginning", e.into());
     }
-    for record in &transaction.records {
-        if let Err(outcome) = send(producer, transaction, record, deadline) {
-            return outcome;
+    for part in &transaction.parts {
+        for record in &part.records {
+            if let Err(outcome) = send(producer, names, part, record, deadline) {
+                return outcome;
+            }
         }
     }
-    if !transaction.offsets.is_empty() {
-        if let Err(e) = send_offsets(producer, &transaction.offsets, group, deadline) {
-            return failed(producer, "sending offsets", e);
-        }
+    if let Err(e) = send_offsets(producer, names, transaction, group, deadline) {
+        return failed(producer, "sending offsets", e);
     }
     while producer.in_flight_count() > 0 {
         producer.poll(Duration::ZERO);
@@ -340,15 +314,20 @@ fn run(producer: &BaseProducer<Deliveries>, transaction: &Transaction, group: &G
     }
 }
 
-fn send(producer: &BaseProducer<Deliveries>, transaction: &Transaction, record: &Outgoing, deadline: Instant) -> Result<(), Outcome> {
-    let bytes = |range: &std::ops::Range<usize>| &transaction.bytes[range.clone()];
+fn send(producer: &BaseProducer<Deliveries>, names: &TopicNames, part: &Part, record: &Outgoing, deadline: Instant) -> Result<(), Outcome> {
+    let topic = match record.output {
+        Output::Changes => &names.changes,
+        Output::Memberships => &names.memberships,
+        Output::DeadLetters => &names.dead_letters,
+        Output::Journal => &names.journal,
+    };
     let make = || {
-        let mut out: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&record.topic).partition(record.partition);
-        out.key = record.key.as_ref().map(bytes);
-        out.payload = record.value.as_ref().map(bytes);
+        let mut out: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).partition(part.shard.0 as i32);
+        out.key = part.key(record);
+        out.payload = part.value(record);
         if !record.headers.is_empty() {
             let headers = OwnedHeaders::new_with_capacity(record.headers.len());
-            out.headers = Some(record.headers.iter().fold(headers, |h, (key, value)| h.insert(Header { key, value: Some(bytes(value)) })));
+            out.headers = Some(part.headers(record).fold(headers, |h, (key, value)| h.insert(Header { key, value: Some(value) })));
         }
         out
     };
@@ -361,7 +340,7 @@ fn send(producer: &BaseProducer<Deliveries>, transaction: &Transaction, record: 
             }
             Err((e, _)) => {
                 let too_large = e.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge);
-                let outcome = abort(producer, format!("writing to {}-{}: {e}", record.topic, record.partition));
+                let outcome = abort(producer, format!("writing to {topic}-{}: {e}", part.shard));
                 return Err(match outcome {
                     Outcome::Aborted(why) if too_large => Outcome::Refused(why),
                     outcome => outcome,
@@ -373,19 +352,30 @@ fn send(producer: &BaseProducer<Deliveries>, transaction: &Transaction, record: 
 
 fn send_offsets(
     producer: &BaseProducer<Deliveries>,
-    offsets: &[CommitOffset],
+    names: &TopicNames,
+    transaction: &Transaction,
     group: &GroupMetadata,
     deadline: Instant,
 ) -> Result<(), Trouble> {
-    let mut list = TopicPartitionList::with_capacity(offsets.len());
-    for offset in offsets {
-        list.add_partition_offset(&offset.topic, offset.partition, rdkafka::Offset::Offset(offset.offset))?;
-    }
-    for mut element in list.elements() {
-        let found = offsets.iter().find(|o| *o.topic == *element.topic() && o.partition == element.partition());
-        if let Some(offset) = found {
-            element.set_metadata(&offset.metadata);
+    let mut list = TopicPartitionList::with_capacity(transaction.parts.len());
+    let mut metadata = Vec::with_capacity(transaction.parts.len());
+    for part in &transaction.parts {
+        let partition = part.shard.0 as i32;
+        list.add_partition_offset(&names.journal, partition, rdkafka::Offset::Offset(part.journal_offset))?;
+        metadata.push(Some(part.batch.to_string()));
+        for (input, offset) in &part.input_offsets {
+            list.add_partition_offset(&names.inputs[input.at()], partition, rdkafka::Offset::Offset(*offset))?;
+            metadata.push(None);
         }
+    }
+    // The list keeps the order in which it was filled.
+    for (mut element, metadata) in list.elements().into_iter().zip(&metadata) {
+        if let Some(metadata) = metadata {
+            element.set_metadata(metadata);
+        }
+    }
+    if metadata.is_empty() {
+        return Ok(());
     }
     loop {
         match native::send_offsets(producer.client(), &list, group, deadline.saturating_duration_since(Instant::now())) {

@@ -16,25 +16,23 @@ use super::native::Bell;
 use super::raw::{self, End};
 use super::settings::{Context, Role, Settings};
 use super::{Error, admin::leader_is_moving};
+use crate::pipeline::{LaneId, Mark};
 use crate::time::{Clock, Timestamp};
 
 /// Longest wait for an answer; a broker that is slower gives no proof, and the clock stands.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
 
-/// The high watermark of one partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
+/// Whose watermark is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Wanted {
+    pub lane: LaneId,
     pub topic: Arc<str>,
     pub partition: i32,
-    /// Offset after the last record, those of open transactions counted.
-    pub high: i64,
-    /// Wall clock before the question was sent.
-    pub asked_at: Timestamp,
 }
 
 /// The handle on the thread.
 pub(super) struct Watermarks {
-    questions: Option<Sender<Vec<(Arc<str>, i32)>>>,
+    questions: Option<Sender<Vec<Wanted>>>,
     answers: Receiver<Vec<Mark>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -44,16 +42,16 @@ impl Watermarks {
     pub(super) fn start(settings: &Settings, bell: &Arc<Bell>, clock: Arc<dyn Clock>) -> Result<Watermarks, Error> {
         let config: ClientConfig = settings.config(Role::Questions);
         let client: BaseProducer<Context> = BaseProducer::from_config_and_context(&config, Context).map_err(Error::configuration)?;
-        let (questions, inbox) = channel::<Vec<(Arc<str>, i32)>>();
+        let (questions, inbox) = channel::<Vec<Wanted>>();
         let (outbox, answers) = channel();
         let (bell, mock) = (bell.clone(), settings.mock);
         let run = move || {
             while let Ok(first) = inbox.recv() {
-                let mut wanted: BTreeSet<(Arc<str>, i32)> = first.into_iter().collect();
+                let mut wanted: BTreeSet<Wanted> = first.into_iter().collect();
                 while let Ok(more) = inbox.try_recv() {
                     wanted.extend(more);
                 }
-                let wanted: Vec<(Arc<str>, i32)> = wanted.into_iter().collect();
+                let wanted: Vec<Wanted> = wanted.into_iter().collect();
                 let asked_at = clock.now();
                 let marks = ask(&client, &wanted, asked_at, mock);
                 client.poll(Duration::ZERO);
@@ -70,7 +68,7 @@ impl Watermarks {
     }
 
     /// Asks; the bell rings when the answer is there.
-    pub(super) fn ask(&self, partitions: Vec<(Arc<str>, i32)>) {
+    pub(super) fn ask(&self, partitions: Vec<Wanted>) {
         if let Some(questions) = &self.questions {
             // The thread ends only after this handle.
             let _ = questions.send(partitions);
@@ -92,14 +90,14 @@ impl Drop for Watermarks {
     }
 }
 
-fn ask(client: &BaseProducer<Context>, wanted: &[(Arc<str>, i32)], asked_at: Timestamp, mock: bool) -> Vec<Mark> {
-    let mark = |(topic, partition): &(Arc<str>, i32), high| Mark { topic: topic.clone(), partition: *partition, high, asked_at };
+fn ask(client: &BaseProducer<Context>, wanted: &[Wanted], asked_at: Timestamp, mock: bool) -> Vec<Mark> {
+    let mark = |w: &Wanted, high| Mark { lane: w.lane, high, asked_at };
     if mock {
         // The mock cluster answers one partition at a time.
-        let one = |at: &(Arc<str>, i32)| client.client().fetch_watermarks(&at.0, at.1, ANSWER_WAIT).ok().map(|(_, high)| mark(at, high));
+        let one = |w: &Wanted| client.client().fetch_watermarks(&w.topic, w.partition, ANSWER_WAIT).ok().map(|(_, high)| mark(w, high));
         return wanted.iter().filter_map(one).collect();
     }
-    let partitions: Vec<(&str, i32)> = wanted.iter().map(|(t, p)| (&**t, *p)).collect();
+    let partitions: Vec<(&str, i32)> = wanted.iter().map(|w| (&*w.topic, w.partition)).collect();
     match raw::list_offsets(client.client(), &partitions, End::HighWatermark, ANSWER_WAIT) {
         Err((code, words)) => {
             tracing::debug!(?code, words, "no watermarks: the clock stands");
@@ -107,11 +105,13 @@ fn ask(client: &BaseProducer<Context>, wanted: &[(Arc<str>, i32)], asked_at: Tim
         }
         Ok(answers) => {
             let mut marks = Vec::with_capacity(wanted.len());
-            for (at, answer) in wanted.iter().zip(answers) {
+            for (w, answer) in wanted.iter().zip(answers) {
                 match answer {
-                    Ok(high) => marks.push(mark(at, high)),
-                    Err(code) if leader_is_moving(code) => tracing::debug!(?code, topic = %at.0, partition = at.1, "no watermark"),
-                    Err(code) => tracing::warn!(?code, topic = %at.0, partition = at.1, "no watermark: the clock stands"),
+                    Ok(high) => marks.push(mark(w, high)),
+                    Err(code) if leader_is_moving(code) => {
+                        tracing::debug!(?code, topic = %w.topic, partition = w.partition, "no watermark")
+                    }
+                    Err(code) => tracing::warn!(?code, topic = %w.topic, partition = w.partition, "no watermark: the clock stands"),
                 }
             }
             marks
