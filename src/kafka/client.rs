@@ -16,11 +16,12 @@ use super::watermarks::{Wanted, Watermarks};
 use super::{Error, admin::leader_is_moving};
 use crate::ids::ShardId;
 use crate::pipeline::{self, Ends, Event, LaneFault, LaneId, Message, Source, Transaction};
-use crate::time::{Clock, Millis};
+use crate::time::{Clock, Millis, Timestamp};
 
 /// A worker's client.
 pub struct KafkaClient {
     names: TopicNames,
+    clock: Arc<dyn Clock>,
     bell: Arc<Bell>,
     // In the order in which they are to end: what works for a shard before what owns it.
     committer: Committer,
@@ -59,7 +60,7 @@ impl Waker {
 
 impl KafkaClient {
     /// Connects, ends a transaction that a former life of this worker left open, and joins the group on the journal topic. `worker`:
-    /// number of the worker within this instance. `clock`: the one that gives `now` to the worker.
+    /// number of the worker within this instance. `clock`: wall time, of batches and of watermark answers.
     ///
     /// **Errors:** [`Error::Unreachable`] after a bounded wait; what the client library refuses.
     pub fn start(
@@ -71,13 +72,13 @@ impl KafkaClient {
     ) -> Result<KafkaClient, Error> {
         let bell = Arc::new(Bell::default());
         let errands = Errands::start(settings, names, checked, &bell)?;
-        let watermarks = Watermarks::start(settings, &bell, clock)?;
+        let watermarks = Watermarks::start(settings, &bell, clock.clone())?;
         let committer = Committer::start(settings, names, worker, &bell, BROKER_WAIT)?;
         let reader = Native::new(settings, Role::Reader, &bell)?;
         let member = Native::new(settings, Role::Member, &bell)?;
         member.subscribe(&names.journal)?;
         let names = names.clone();
-        Ok(KafkaClient { names, bell, committer, watermarks, errands, lanes: Vec::new(), reader, member, events: VecDeque::new() })
+        Ok(KafkaClient { names, clock, bell, committer, watermarks, errands, lanes: Vec::new(), reader, member, events: VecDeque::new() })
     }
 
     /// Sleeps until something has happened that [`pipeline::Client::poll`] or a lane would tell, at most `timeout`.
@@ -160,6 +161,10 @@ fn passes(code: RDKafkaErrorCode) -> bool {
 }
 
 impl pipeline::Client for KafkaClient {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     fn poll(&mut self) -> Option<Event> {
         if let Some(event) = self.events.pop_front() {
             return Some(event);

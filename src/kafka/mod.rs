@@ -15,6 +15,7 @@
 //! | `native` | a consumer straight on the C library: lanes, group events |
 //! | `transactions` | the producer and its thread |
 //! | `watermarks`, `errands` | threads that wait for the broker's answers |
+//! | `sample` | keys of the newest records, for the check at start |
 //! | `raw` | calls of the C library that the wrapper lacks; nearly all `unsafe` of this module |
 
 pub mod admin;
@@ -26,6 +27,7 @@ pub mod mock;
 mod errands;
 mod native;
 mod raw;
+mod sample;
 pub mod settings;
 pub mod tail;
 pub mod topics;
@@ -34,6 +36,7 @@ mod watermarks;
 
 pub use admin::Admin;
 pub use client::{KafkaClient, Waker};
+pub use sample::newest_keys;
 pub use settings::Settings;
 pub use topics::TopicNames;
 

@@ -48,23 +48,46 @@ struct Entry {
 }
 
 /// Where a shard stands on this instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ShardState {
     Restoring,
     Running,
+    /// It stands still, with the reason in words; its memberships are those of the moment.
+    Stopped(Box<str>),
 }
 
 /// The figures of a shard, as of its worker's last report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ShardStatus {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardRow {
     pub state: ShardState,
     pub worker: usize,
     pub customers: u64,
     pub armed: u64,
-    /// Of the committed state.
     pub clock: Timestamp,
-    /// Since when a due timer waits for the proof that the log is read to its end.
-    pub unproved: Option<Millis>,
+    pub clock_delay: Millis,
+    /// For how long a due timer has waited for the proof that the log is read to its end.
+    pub unproved: Millis,
+    /// Records between our positions and the ends of the inputs.
+    pub lag: u64,
+    /// Members by definition; empty while restoring.
+    pub members: Box<[u64]>,
+}
+
+impl ShardRow {
+    /// A shard that was just assigned.
+    pub(super) fn restoring(worker: usize) -> ShardRow {
+        ShardRow {
+            state: ShardState::Restoring,
+            worker,
+            customers: 0,
+            armed: 0,
+            clock: Timestamp::MIN,
+            clock_delay: Millis::ZERO,
+            unproved: Millis::ZERO,
+            lag: 0,
+            members: Box::default(),
+        }
+    }
 }
 
 struct Definition {
@@ -77,7 +100,7 @@ pub struct View {
     definitions: Vec<Definition>,
     by_name: HashMap<Arc<str>, DefinitionIndex>,
     memberships: DashMap<Box<str>, Entry, xxhash_rust::xxh3::Xxh3DefaultBuilder>,
-    shards: DashMap<ShardId, ShardStatus>,
+    shards: DashMap<ShardId, ShardRow>,
 }
 
 impl View {
@@ -134,10 +157,10 @@ impl View {
 
     /// Present memberships of a customer whose shard is `shard`.
     pub fn lookup(&self, customer: &str, shard: ShardId) -> Answer {
-        match self.shards.get(&shard).map(|s| s.state) {
+        match self.shards.get(&shard).map(|s| s.state.clone()) {
             None => Answer::Elsewhere,
             Some(ShardState::Restoring) => Answer::Restoring,
-            Some(ShardState::Running) => {
+            Some(ShardState::Running | ShardState::Stopped(_)) => {
                 let entry = self.memberships.get(customer);
                 let present = |row: &Row| {
                     let definition = self.definitions.get(row.definition as usize)?;
@@ -150,8 +173,8 @@ impl View {
     }
 
     /// Sets a shard's figures.
-    pub fn report(&self, shard: ShardId, status: ShardStatus) {
-        self.shards.insert(shard, status);
+    pub fn report(&self, shard: ShardId, row: ShardRow) {
+        self.shards.insert(shard, row);
     }
 
     /// A shard is no longer ours: its figures and its customers' memberships go.
@@ -161,10 +184,15 @@ impl View {
     }
 
     /// Every shard of this instance, by number.
-    pub fn shards(&self) -> Vec<(ShardId, ShardStatus)> {
-        let mut shards: Vec<_> = self.shards.iter().map(|s| (*s.key(), *s.value())).collect();
+    pub fn shards(&self) -> Vec<(ShardId, ShardRow)> {
+        let mut shards: Vec<_> = self.shards.iter().map(|s| (*s.key(), s.value().clone())).collect();
         shards.sort_unstable_by_key(|(id, _)| *id);
         shards
+    }
+
+    /// Names of the definitions with their stages, by [`DefinitionIndex`].
+    pub fn definitions(&self) -> impl Iterator<Item = (&str, &[Arc<str>])> {
+        self.definitions.iter().map(|d| (&*d.name, &*d.stages))
     }
 
     /// Customers that are in at least one segment here.
@@ -238,10 +266,9 @@ mod tests {
         let view = View::new(&workspace());
         let (ours, other) = (ShardId(1), ShardId(2));
         assert_eq!(view.lookup("c", ours), Answer::Elsewhere);
-        let status = ShardStatus { state: ShardState::Restoring, worker: 0, customers: 0, armed: 0, clock: Timestamp(0), unproved: None };
-        view.report(ours, status);
+        view.report(ours, ShardRow::restoring(0));
         assert_eq!(view.lookup("c", ours), Answer::Restoring);
-        view.report(ours, ShardStatus { state: ShardState::Running, ..status });
+        view.report(ours, ShardRow { state: ShardState::Running, ..ShardRow::restoring(0) });
         assert_eq!(names(view.lookup("c", ours)), Vec::<String>::new());
 
         view.apply(ours, &[published("c", "keen", true, None), published("c", "life_cycle", true, Some("visitor"))]);

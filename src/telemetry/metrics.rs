@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
 
-use crate::engine::output::{Counts, Outputs};
+use crate::engine::output::{Counts, Outputs, Published};
 use crate::ids::ShardId;
 use crate::model::{Cause, ChangeKind, DeadLetterReason};
 use crate::time::{Millis, Timestamp};
@@ -242,7 +242,16 @@ impl Metrics {
     ///
     /// **Cost:** a few atomics and one look-up of a name per change; nothing per event.
     pub fn published(&self, outputs: &Outputs, committed: Timestamp) {
-        for published in &outputs.changes {
+        self.changes(&outputs.changes, committed);
+        for letter in &outputs.dead_letters {
+            self.dead_letter(letter.reason);
+        }
+        self.counted(&outputs.counts);
+    }
+
+    /// Changes that were committed at `committed`, by cause and segment, and their latencies.
+    pub fn changes(&self, changes: &[Published], committed: Timestamp) {
+        for published in changes {
             let change = &published.change;
             let kind = change_index(&change.kind);
             self.0.changes[change.cause as usize][kind].increment(1);
@@ -251,10 +260,6 @@ impl Metrics {
             }
             self.latency(change.cause, committed - change.decided_at);
         }
-        for letter in &outputs.dead_letters {
-            self.dead_letter(letter.reason);
-        }
-        self.counted(&outputs.counts);
     }
 
     pub fn dead_letter(&self, reason: DeadLetterReason) {

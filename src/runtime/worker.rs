@@ -1,0 +1,39 @@
+//! The loop of one worker thread: step, report, sleep until the client has news or something is due.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::sink::Reports;
+use crate::kafka::KafkaClient;
+use crate::pipeline::{Client, Fault, Next, Settings, Worker};
+
+/// How often the figures of the shards are handed on.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
+
+/// Runs until everything is committed after `stop` was set, or until the worker is at its end.
+pub(super) fn run(mut client: KafkaClient, settings: Settings, mut reports: Reports, stop: &AtomicBool) -> Result<(), Fault> {
+    let mut worker = Worker::new(Arc::new(settings));
+    let mut reported: Option<Instant> = None;
+    let mut draining = false;
+    loop {
+        if stop.load(Ordering::Relaxed) && !draining {
+            draining = true;
+            worker.drain(&mut client);
+        }
+        reports.step();
+        let next = worker.step(&mut client, &mut reports)?;
+        if reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
+            reported = Some(Instant::now());
+            reports.status(worker.status(&client));
+        }
+        match next {
+            Next::Now => {}
+            Next::At(instant) => {
+                let left = (instant - client.now()).0.max(0) as u64;
+                client.wait(Duration::from_millis(left).min(REPORT_EVERY));
+            }
+            Next::Drained => return Ok(()),
+        }
+    }
+}
