@@ -162,7 +162,8 @@ impl Timers {
     pub fn arm(&mut self, deadline: Timestamp, slot: u32) {
         self.len += 1;
         let key = key(deadline);
-        if key < self.elapsed {
+        // What comes for the instant that is being given out takes its turn among the others of that instant.
+        if key < self.elapsed || (key == self.elapsed && !self.ready.is_empty()) {
             self.late_unsorted.push((deadline, slot));
         } else {
             self.insert(key, slot);
@@ -212,6 +213,12 @@ impl Timers {
                 return None;
             }
         }
+    }
+
+    /// Gives back an entry that was taken and not fired: it is the next one again.
+    pub fn put_back(&mut self, due: Due) {
+        self.len += 1;
+        self.late.push(Reverse(due));
     }
 
     /// The slot of the entry that comes out `ahead` entries after the next one, as far as it is known: to prefetch its customer.
@@ -449,10 +456,15 @@ mod tests {
                 while let Some(due) = wheel.next_due(Timestamp(now), hash) {
                     assert_eq!(Some(due), model.pop_first(), "seed {seed}");
                     assert!(due.deadline.0 <= now);
+                    if rng.u8(0..8) == 0 {
+                        wheel.put_back(due);
+                        assert_eq!(wheel.next_deadline(), Some(due.deadline));
+                        assert_eq!(wheel.next_due(Timestamp(now), hash), Some(due));
+                    }
                     fired += 1;
                     // What fires arms again, sometimes for an instant that is due as well.
                     if fired < 20 && rng.bool() {
-                        let at = due.deadline + crate::time::Millis(rng.i64(1..500_000));
+                        let at = due.deadline + crate::time::Millis(rng.i64(0..500_000));
                         wheel.arm(at, due.slot);
                         model.insert(Due { deadline: at, ..due });
                     }
