@@ -9,6 +9,7 @@ mod definitions;
 mod demo;
 mod generate;
 mod infer;
+mod run;
 mod tail;
 mod test;
 mod topics;
@@ -31,6 +32,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the service
+    Run(run::Args),
     /// Compile a folder of definitions and say what is wrong with them, or what they mean and cost
     Check(check::Args),
     /// Run .segtest files: definitions against a simulated clock
@@ -112,6 +115,7 @@ impl ConfigArg {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
+        Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Backtest(args) => backtest::run(&args),
