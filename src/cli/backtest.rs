@@ -15,6 +15,7 @@ use serde::Deserialize;
 use super::{Failure, Outcome, definitions, grouped};
 use crate::engine::{Batch, Engine, Outputs, Published, Settings};
 use crate::ids::{InputIndex, Position};
+use crate::lang::{DefinitionKind, Workspace};
 use crate::model::{ChangeKind, DeadLetterReason};
 use crate::time::Timestamp;
 use crate::wire::json::Decoder;
@@ -45,7 +46,6 @@ const BATCH_RECORDS: usize = 4_096;
 
 pub(super) fn run(args: &Args) -> Outcome {
     let plan = definitions::plan_of(&args.definitions)?;
-    let names = definitions::names(plan.workspace());
     let (source, text) = read(&args.events)?;
     let started = Instant::now();
     let mut tally = Tally::default();
@@ -99,7 +99,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     run.emit(Timestamp::MAX, &mut sink)?;
     sink.flush()?;
     progress.done();
-    run.summarize(&names, lines.len(), started.elapsed(), end);
+    run.summarize(plan.workspace(), lines.len(), started.elapsed(), end);
     Ok(())
 }
 
@@ -214,15 +214,15 @@ impl Run {
         Ok(())
     }
 
-    fn summarize(&self, names: &[String], records: usize, took: Duration, end: Option<Timestamp>) {
+    fn summarize(&self, workspace: &Workspace, records: usize, took: Duration, end: Option<Timestamp>) {
         let t = &self.tally;
-        let width = names.iter().map(|n| n.chars().count()).max().unwrap_or(0).max("segment".len());
+        let publishes = |kind: &DefinitionKind| matches!(kind, DefinitionKind::Segment(_) | DefinitionKind::Stages(_));
+        let definitions = workspace.definitions.iter().zip(self.engine.members()).filter(|(d, _)| publishes(&d.kind));
+        let width = definitions.clone().map(|(d, _)| d.name.chars().count()).max().unwrap_or(0).max("segment".len());
         eprintln!("{:width$}  {:>10}  {:>10}  {:>10}  {:>10}", "segment", "entered", "exited", "moved", "members");
-        for (name, members) in names.iter().zip(self.engine.members()) {
-            let Some(counts) = t.segments.get(name).copied().or((*members > 0).then(Counts::default)) else {
-                eprintln!("{name:width$}  {:>10}  {:>10}  {:>10}  {:>10}", "-", "-", "-", "-");
-                continue;
-            };
+        for (definition, members) in definitions {
+            let name = &definition.name;
+            let counts = t.segments.get(name).copied().unwrap_or_default();
             let shown = [counts.entered, counts.exited, counts.moved, *members].map(grouped);
             eprintln!("{name:width$}  {:>10}  {:>10}  {:>10}  {:>10}", shown[0], shown[1], shown[2], shown[3]);
         }

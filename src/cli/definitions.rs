@@ -52,11 +52,17 @@ pub(super) fn print_diagnostics(diagnostics: &[Diagnostic]) {
     }
 }
 
-/// Compiles a folder for a command that needs it to be good; warnings are left to `check`.
+/// Compiles a folder for a command that needs it to be good.
 ///
-/// **Errors:** as [`read_folder`]; errors in the definitions are printed, exit code 1.
+/// **Errors:** as [`read_folder`] and [`compiled`].
 pub(super) fn plan_of(folder: &Path) -> Result<Arc<Plan>, Failure> {
-    let Compiled { workspace, diagnostics } = lang::compile(&read_folder(folder)?);
+    compiled(lang::compile(&read_folder(folder)?))
+}
+
+/// The plan of definitions that must be good; warnings are left to `check`.
+///
+/// **Errors:** errors in the definitions are printed, exit code 1.
+pub(super) fn compiled(Compiled { workspace, diagnostics }: Compiled) -> Result<Arc<Plan>, Failure> {
     match workspace {
         Some(workspace) => Ok(Arc::new(Plan::compile(Arc::new(workspace)))),
         None => {
@@ -81,7 +87,7 @@ pub(super) fn summary(diagnostics: &[Diagnostic]) -> String {
     }
 }
 
-/// Names of what the definitions publish, in the order of [`crate::ids::DefinitionIndex`].
+/// Names of all definitions, in the order of [`crate::ids::DefinitionIndex`].
 pub(super) fn names(workspace: &Workspace) -> Vec<String> {
     workspace.definitions.iter().map(|d| d.name.clone()).collect()
 }

@@ -34,6 +34,8 @@ pub struct Cli {
 enum Command {
     /// Run the service
     Run(run::Args),
+    /// Show everything in one process: embedded broker, seeded shop, sample segments, and a page of what happens
+    Demo(demo::Args),
     /// Compile a folder of definitions and say what is wrong with them, or what they mean and cost
     Check(check::Args),
     /// Run .segtest files: definitions against a simulated clock
@@ -116,6 +118,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Backtest(args) => backtest::run(&args),

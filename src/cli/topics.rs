@@ -8,6 +8,7 @@ use clap::Subcommand;
 use super::{ConfigArg, Failure, Outcome};
 use crate::config::Config;
 use crate::kafka::{self, Admin, Settings, TopicNames};
+use crate::runtime;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -45,25 +46,7 @@ enum TopicsCommand {
 
 /// The client's settings of a configuration.
 pub(super) fn settings(config: &Config) -> Settings {
-    Settings {
-        brokers: config.kafka.brokers.clone(),
-        group: config.kafka.group.clone(),
-        instance: config.kafka.instance.clone(),
-        client: config.kafka.client.iter().map(|(name, value)| (name.clone(), value.expose().to_string())).collect(),
-        mock: false,
-    }
-}
-
-/// The topics of a configuration.
-pub(super) fn topic_names(config: &Config) -> TopicNames {
-    TopicNames {
-        inputs: config.inputs.iter().map(|i| i.topic.clone()).collect(),
-        changes: config.output.changes.clone(),
-        memberships: config.output.memberships.clone(),
-        journal: config.output.journal.clone(),
-        dead_letters: config.output.dead_letters.clone(),
-        definitions: config.output.definitions.clone(),
-    }
+    Settings::from(&config.kafka)
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
@@ -72,17 +55,17 @@ pub(super) fn run(args: &Args) -> Outcome {
         TopicsCommand::Create { config, inputs, replication } => {
             let config = config.load()?;
             let admin = Admin::connect(&settings(&config)).map_err(Failure::kafka)?;
-            create(&admin, &topic_names(&config), *inputs, *replication, &mut out)?;
-            check(&admin, &topic_names(&config), &mut out)
+            create(&admin, &runtime::topic_names(&config), *inputs, *replication, &mut out)?;
+            check(&admin, &runtime::topic_names(&config), &mut out)
         }
         TopicsCommand::Check { config } => {
             let config = config.load()?;
             let admin = Admin::connect(&settings(&config)).map_err(Failure::kafka)?;
-            check(&admin, &topic_names(&config), &mut out)
+            check(&admin, &runtime::topic_names(&config), &mut out)
         }
         TopicsCommand::Reset { config, yes } => {
             let config = config.load()?;
-            let names = topic_names(&config);
+            let names = runtime::topic_names(&config);
             let admin = Admin::connect(&settings(&config)).map_err(Failure::kafka)?;
             if !yes && !confirmed(&config, &names)? {
                 return Err(Failure::usage(anyhow!("nothing was deleted")));

@@ -39,6 +39,7 @@ pub struct Start {
 pub struct Handle {
     view: Arc<View>,
     stopper: Stopper,
+    shards: u32,
     workers: Vec<JoinHandle<Result<(), Fault>>>,
 }
 
@@ -70,6 +71,11 @@ impl Handle {
     /// What may be looked at.
     pub fn view(&self) -> &Arc<View> {
         &self.view
+    }
+
+    /// Shards of the installation: the partition count of every input.
+    pub fn shards(&self) -> u32 {
+        self.shards
     }
 
     pub fn stopper(&self) -> Stopper {
@@ -209,7 +215,7 @@ pub fn start(start: Start) -> Result<Handle, Error> {
             }
         }
     }
-    Ok(Handle { view, stopper, workers })
+    Ok(Handle { view, stopper, shards: checked.shards, workers })
 }
 
 struct Ended(Stopper);

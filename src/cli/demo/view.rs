@@ -40,10 +40,12 @@ pub(super) struct Foot {
 }
 
 /// Draws the whole page; whatever the size, it draws what fits.
-pub(super) fn draw(frame: &mut Frame<'_>, stats: &Stats, foot: &Foot) {
+///
+/// `changes`: newest first; those of `stats`, or those that were held.
+pub(super) fn draw(frame: &mut Frame<'_>, stats: &Stats, changes: &VecDeque<Seen>, foot: &Foot) {
     let area = frame.area();
     let segments = (stats.segments.len() as u16 + 3).min(area.height.saturating_sub(14).max(5));
-    let [head, numbers, rows, changes, bottom] = Layout::vertical([
+    let [head, numbers, rows, list, bottom] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(6),
         Constraint::Length(segments),
@@ -54,7 +56,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, stats: &Stats, foot: &Foot) {
     draw_head(frame, head, stats);
     draw_numbers(frame, numbers, stats);
     draw_segments(frame, rows, stats);
-    draw_changes(frame, changes, stats);
+    draw_changes(frame, list, stats, changes);
     draw_foot(frame, bottom, foot);
 }
 
@@ -221,13 +223,12 @@ fn curve_lines(values: &VecDeque<u64>, width: usize, height: usize) -> Vec<Strin
     lines
 }
 
-fn draw_changes(frame: &mut Frame<'_>, area: Rect, stats: &Stats) {
+fn draw_changes(frame: &mut Frame<'_>, area: Rect, stats: &Stats, changes: &VecDeque<Seen>) {
     let inner = block("last changes, and why");
     let space = inner.inner(area);
     frame.render_widget(inner, area);
     let title = stats.segments.iter().map(|s| s.title.chars().count()).max().unwrap_or(7).clamp(7, 26);
-    let lines: Vec<Line<'_>> = stats
-        .changes
+    let lines: Vec<Line<'_>> = changes
         .iter()
         .take(space.height as usize)
         .map(|seen| {
@@ -314,7 +315,7 @@ mod tests {
             stats.change(record("cart_abandoned", kind, cause, at, &format!("c-{i:06}")), Timestamp(at + 4 + (i as i64 % 30)));
         }
         let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("memory");
-        terminal.draw(|frame| draw(frame, &stats, &Foot::default())).expect("memory");
+        terminal.draw(|frame| draw(frame, &stats, &stats.changes, &Foot::default())).expect("memory");
         let buffer = terminal.backend().buffer().clone();
         let row = |y: u16| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>();
         (0..height).map(|y| row(y) + "\n").collect()
