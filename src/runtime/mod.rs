@@ -40,8 +40,8 @@ pub enum Error {
     /// Producers put customers elsewhere than the configuration says. Configuration.
     #[error(
         "{misplaced} of the newest {looked_at} records of {topic}-{partition} have no key, or one that `partitioner = \"{partitioner}\"` puts \
-         into another partition: set the partitioner that the producers use (`murmur2`: the Java client and librdkafka with \
-         partitioner=murmur2_random; `crc32`: librdkafka's default), or mend the producers"
+         into another partition: set the partitioner that the producers use (`murmur2`: the Java client, or the C client \
+         with partitioner=murmur2_random; `crc32`: the C client's default), or mend the producers"
     )]
     Misplaced { topic: String, partition: u32, misplaced: usize, looked_at: usize, partitioner: &'static str },
     /// Configuration.
