@@ -372,7 +372,7 @@ fn next_mark(bytes: &[u8], mut i: usize) -> usize {
     i
 }
 
-/// The 16-bit unit of the `\uXXXX` at `i`.
+/// The 16-bit unit of the escape at `i`: `\u` and four hexadecimal digits.
 fn unit(bytes: &[u8], i: usize) -> Option<u16> {
     let digits = bytes.get(i..i + 6)?.strip_prefix(b"\\u")?;
     digits.iter().try_fold(0u16, |n, b| Some(n << 4 | (*b as char).to_digit(16)? as u16))
