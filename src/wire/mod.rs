@@ -15,6 +15,7 @@ pub mod proto;
 pub mod row;
 mod scalar;
 mod shape;
+mod slots;
 
 use crate::ids::{Position, ShardId};
 use crate::time::Timestamp;

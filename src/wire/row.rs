@@ -9,6 +9,9 @@ use super::{RawRecord, scalar};
 use crate::engine::batch::Batch;
 use crate::time::Timestamp;
 
+/// Longest line in which an arrival is looked for; far beyond any record, within what a token's offsets can say.
+const LINE_BYTES_MAX: usize = 64 << 20;
+
 /// The lines of a file that hold anything, without their ends, each with its number; the first is 1.
 pub fn lines(file: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let lines = file.split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
@@ -19,6 +22,9 @@ pub fn lines(file: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
 ///
 /// **Cost:** one pass over the line, no allocation but for a refusal.
 pub fn arrival(line: &[u8]) -> Result<Timestamp, String> {
+    if line.len() > LINE_BYTES_MAX {
+        return Err(format!("a line of {} bytes", line.len()));
+    }
     let text = std::str::from_utf8(line).map_err(|fault| format!("no UTF-8 at byte {}", fault.valid_up_to()))?;
     let mut scratch = String::new();
     let mut scan = Scanner::new(text);

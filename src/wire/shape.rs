@@ -170,9 +170,42 @@ impl Shape {
 /// Names to their places. Few names are compared one by one, beginning where the caller expects the next; many are hashed.
 #[derive(Default)]
 pub(super) struct NameTable {
-    names: Vec<Box<str>>,
+    names: Vec<Name>,
     /// Open addressing over twice the names and more: place + 1, 0 is free. Empty while the names are few.
     buckets: Vec<u16>,
+}
+
+struct Name {
+    ends: Ends,
+    text: Box<str>,
+}
+
+/// Length, first and last bytes of a name: all of it up to sixteen bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Ends {
+    len: usize,
+    first: u64,
+    last: u64,
+}
+
+impl Ends {
+    #[inline(always)]
+    fn of(name: &[u8]) -> Ends {
+        let word = |b: Option<&[u8; 4]>| b.map_or(0, |b| u64::from(u32::from_le_bytes(*b)));
+        let (first, last) = match name.len() {
+            8.. => (name.first_chunk().map_or(0, |b| u64::from_le_bytes(*b)), name.last_chunk().map_or(0, |b| u64::from_le_bytes(*b))),
+            4.. => (word(name.first_chunk()), word(name.last_chunk())),
+            n => (name.iter().fold(n as u64, |bytes, b| bytes << 8 | u64::from(*b)), 0),
+        };
+        Ends { len: name.len(), first, last }
+    }
+}
+
+impl Name {
+    #[inline(always)]
+    fn is(&self, ends: Ends, name: &str) -> bool {
+        self.ends == ends && (ends.len <= 16 || *self.text == *name)
+    }
 }
 
 impl NameTable {
@@ -185,7 +218,7 @@ impl NameTable {
     }
 
     fn push(&mut self, name: &str) {
-        self.names.push(name.into());
+        self.names.push(Name { ends: Ends::of(name.as_bytes()), text: name.into() });
         let n = self.names.len();
         if n <= NameTable::FEW {
             return;
@@ -200,7 +233,7 @@ impl NameTable {
 
     fn settle(&mut self, place: usize) {
         let mask = self.buckets.len() - 1;
-        let mut at = bucket(&self.names[place]) & mask;
+        let mut at = bucket(&self.names[place].text) & mask;
         while self.buckets[at] != 0 {
             at = (at + 1) & mask;
         }
@@ -210,17 +243,20 @@ impl NameTable {
     /// The place of `name`; `expected` is where the search begins.
     #[inline]
     pub fn find(&self, name: &str, expected: usize) -> Option<usize> {
+        let ends = Ends::of(name.as_bytes());
         if self.buckets.is_empty() {
-            let n = self.names.len();
-            let start = if expected < n { expected } else { 0 };
-            return (start..n).chain(0..start).find(|i| *self.names[*i] == *name);
+            let (before, after) = self.names.split_at(expected.min(self.names.len()));
+            if let Some(i) = after.iter().position(|n| n.is(ends, name)) {
+                return Some(before.len() + i);
+            }
+            return before.iter().position(|n| n.is(ends, name));
         }
         let mask = self.buckets.len() - 1;
         let mut at = bucket(name) & mask;
         loop {
             match self.buckets[at] {
                 0 => return None,
-                place if *self.names[place as usize - 1] == *name => return Some(place as usize - 1),
+                place if self.names[place as usize - 1].is(ends, name) => return Some(place as usize - 1),
                 _ => at = (at + 1) & mask,
             }
         }
@@ -249,6 +285,19 @@ mod tests {
             }
             assert_eq!(table.find("name", 3), None);
             assert_eq!(table.is_empty(), n == 0);
+        }
+    }
+
+    #[test]
+    fn ends_tell_short_names_apart() {
+        let names =
+            ["", "a", "b", "ab", "ba", "aab", "aba", "abcd", "abcde", "abdde", "abcdefg", "abcdefgh", "abcdefghi", "abcdefgh12345678"];
+        let long = ["abcdefghXX12345678", "abcdefghYX12345678"];
+        let all: Vec<&str> = names.into_iter().chain(long).chain(["\0", "\0\0"]).collect();
+        for (i, name) in all.iter().enumerate() {
+            let table = NameTable::new(all.iter().copied().filter(|n| n != name).take(NameTable::FEW));
+            assert_eq!(table.find(name, 0), None, "{name:?}");
+            assert_eq!(NameTable::new(all.iter().copied()).find(name, 0), Some(i), "{name:?}");
         }
     }
 }

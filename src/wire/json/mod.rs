@@ -18,14 +18,15 @@ pub(super) mod scan;
 
 use std::sync::Arc;
 
-use super::draft::{self, Draft, DraftBody, Faults, Mark, Rejection};
+use super::draft::{self, Draft, DraftBody, Mark, Rejection};
 use super::shape::Shapes;
+use super::slots::Frame;
 use super::{DecodeCounts, DecodeOptions, RawRecord, scalar};
-use crate::engine::batch::{Batch, DataRange, TextRange};
-use crate::ids::{EventIndex, TraitIndex};
+use crate::engine::batch::{Batch, TextRange};
+use crate::ids::EventIndex;
 use crate::plan::schema::Schema;
 use crate::time::Timestamp;
-use fields::{Frame, Reader, Work};
+use fields::{Reader, Work, small};
 use scan::{Kind, Scan, Scanner, Token, Unreadable};
 
 /// Decodes records of one input; keeps memory between records, so one per thread.
@@ -82,7 +83,7 @@ impl Decoder {
             return Err(Rejection::unreadable(scan.fault()));
         };
         outer.check()?;
-        let ts = match outer.ts.kind {
+        let ts = match outer.ts.kind() {
             Kind::Null => None,
             _ => Some(instant(&scan, outer.ts, reader.work, "`ts` is no instant")?),
         };
@@ -123,40 +124,38 @@ impl Decoder {
         let mut frame = match early {
             Some((decoded, frame)) if decoded == event => frame,
             _ => {
-                let mut again = match outer.properties.kind {
-                    Kind::Object => Scanner::at(scan.text(), outer.properties.start as usize),
+                let mut again = match outer.properties.kind() {
+                    Kind::Object => Scanner::at(scan.text(), outer.properties.start()),
                     _ => Scanner::new("{}"),
                 };
                 properties(&mut again, &self.shapes, event, &mut reader)?
             }
         };
-        let start = reader.batch.data.len() as u32;
-        reader.batch.data.extend_from_slice(reader.work.slots(&frame));
-        let slots = DataRange { start, len: reader.batch.data.len() as u32 - start };
-        Ok(Draft { body: DraftBody::Event { event, slots }, wrong: Faults::of(&mut frame), ..draft })
+        let slots = self.work.slots.settle_slots(&frame, batch);
+        Ok(Draft { body: DraftBody::Event { event, slots }, wrong: frame.faults(&self.shapes.events[event.at()]), ..draft })
     }
 
     /// Unknown traits are ignored and counted; a record of nothing else still creates its customer (LANGUAGE.md R60).
     fn traits(&mut self, scan: &Scanner<'_>, token: Token, draft: Draft, batch: &mut Batch) -> Result<Draft, Rejection> {
-        if token.kind != Kind::Object {
+        if token.kind() != Kind::Object {
             return Err(Rejection::unreadable("`traits` is no object"));
         }
         let mut reader = Reader { batch, work: &mut self.work };
-        reader.clear();
-        let mut frame = reader.object(&mut Scanner::at(scan.text(), token.start as usize), &self.shapes.traits, 1, true)?;
+        reader.work.slots.clear();
+        let mut frame = reader.object(&mut Scanner::at(scan.text(), token.start()), &self.shapes.traits, 1, true)?;
         self.counts.unknown_traits += frame.unknown;
-        let start = reader.batch.traits.len() as u32;
-        let slots = reader.work.slots(&frame);
-        reader.batch.traits.extend(reader.work.order.iter().map(|slot| (TraitIndex(*slot), slots[*slot as usize])));
-        let range = DataRange { start, len: reader.batch.traits.len() as u32 - start };
+        let range = self.work.slots.settle_traits(&frame, batch);
         let body = if range.len == 0 { DraftBody::Nothing } else { DraftBody::Traits(range) };
-        Ok(Draft { body, wrong: Faults::of(&mut frame), ..draft })
+        Ok(Draft { body, wrong: frame.faults(&self.shapes.traits), ..draft })
     }
 
     fn consent(&mut self, scan: &Scanner<'_>, token: Token, draft: Draft) -> Result<Draft, Rejection> {
         let work = &mut self.work;
-        let [purpose, granted, until] = small(scan, token, ["purpose", "granted", "until"], work, "`consent` is no object")?;
-        let until = match until.kind {
+        if token.kind() != Kind::Object {
+            return Err(Rejection::unreadable("`consent` is no object"));
+        }
+        let [purpose, granted, until] = small(scan, token, ["purpose", "granted", "until"], 1, &mut work.scratch)?;
+        let until = match until.kind() {
             Kind::Null => None,
             _ => Some(instant(scan, until, work, "`until` of a consent is no instant")?),
         };
@@ -174,7 +173,10 @@ impl Decoder {
 
     fn list(&mut self, scan: &Scanner<'_>, token: Token, draft: Draft) -> Result<Draft, Rejection> {
         let work = &mut self.work;
-        let [name, member] = small(scan, token, ["name", "member"], work, "`list` is no object")?;
+        if token.kind() != Kind::Object {
+            return Err(Rejection::unreadable("`list` is no object"));
+        }
+        let [name, member] = small(scan, token, ["name", "member"], 1, &mut work.scratch)?;
         let member = truth(scan, member, work, "`member` of a list is neither true nor false")?;
         let name = named(scan, name, work, "`name` of a list is no text")?;
         let body = match self.schema.catalogue.list(name) {
@@ -212,9 +214,9 @@ impl Outer {
                     "properties" => {
                         early = match event {
                             Some(event) if scan.peek() == b'{' => {
-                                let start = scan.pos as u32;
+                                let start = scan.pos;
                                 let frame = properties(scan, shapes, event, reader)?;
-                                self.properties = Token { kind: Kind::Object, start, end: scan.pos as u32 };
+                                self.properties = scan.since(Kind::Object, start);
                                 Some((event, frame))
                             }
                             _ => {
@@ -245,7 +247,7 @@ impl Outer {
     fn check(&self) -> Result<(), Rejection> {
         let bodies = [&self.event, &self.traits, &self.consent, &self.list, &self.merge, &self.erase];
         draft::one_body(bodies.iter().filter(|t| t.is_value()).count())?;
-        if !matches!(self.properties.kind, Kind::Null | Kind::Object) {
+        if !matches!(self.properties.kind(), Kind::Null | Kind::Object) {
             return Err(Rejection::unreadable("`properties` is no object"));
         }
         Ok(())
@@ -253,38 +255,8 @@ impl Outer {
 }
 
 fn properties(scan: &mut Scanner<'_>, shapes: &Shapes, event: EventIndex, reader: &mut Reader<'_>) -> Scan<Frame> {
-    reader.clear();
+    reader.work.slots.clear();
     reader.object(scan, &shapes.events[event.at()], 1, false)
-}
-
-/// The members `names` of a small object.
-fn small<const N: usize>(
-    scan: &Scanner<'_>,
-    token: Token,
-    names: [&str; N],
-    work: &mut Work,
-    fault: &'static str,
-) -> Result<[Token; N], Rejection> {
-    if token.kind != Kind::Object {
-        return Err(Rejection::unreadable(fault));
-    }
-    let mut values = [Token::default(); N];
-    let mut inner = Scanner::at(scan.text(), token.start as usize);
-    if inner.open(b'}') {
-        loop {
-            let key = inner.key()?;
-            let name = inner.content(key, &mut work.scratch);
-            let place = names.iter().position(|n| *n == name);
-            let value = inner.value(2)?;
-            if let Some(place) = place {
-                values[place] = value;
-            }
-            if !inner.more(b'}')? {
-                break;
-            }
-        }
-    }
-    Ok(values)
 }
 
 fn instant(scan: &Scanner<'_>, token: Token, work: &mut Work, fault: &'static str) -> Result<Timestamp, Rejection> {
@@ -293,7 +265,7 @@ fn instant(scan: &Scanner<'_>, token: Token, work: &mut Work, fault: &'static st
 }
 
 fn truth(scan: &Scanner<'_>, token: Token, work: &mut Work, fault: &'static str) -> Result<bool, Rejection> {
-    let value = match token.kind {
+    let value = match token.kind() {
         Kind::True => Some(true),
         Kind::False => Some(false),
         Kind::Text | Kind::Escaped => scalar::truth(scan.content(token, &mut work.scratch)),
@@ -308,7 +280,7 @@ fn named<'w>(scan: &Scanner<'w>, token: Token, work: &'w mut Work, fault: &'stat
 
 /// A text or a number as written; empty, null and absent are `None`.
 fn word(scan: &Scanner<'_>, token: Token, reader: &mut Reader<'_>, fault: &'static str) -> Result<Option<TextRange>, Rejection> {
-    match token.kind {
+    match token.kind() {
         Kind::Null => Ok(None),
         Kind::Text | Kind::Escaped | Kind::Number => {
             let range = reader.batch.push_text(scan.content(token, &mut reader.work.scratch));
@@ -322,11 +294,5 @@ fn word(scan: &Scanner<'_>, token: Token, reader: &mut Reader<'_>, fault: &'stat
 impl From<Unreadable> for Rejection {
     fn from(_: Unreadable) -> Rejection {
         Rejection::unreadable("the value is no JSON")
-    }
-}
-
-impl Faults {
-    fn of(frame: &mut Frame) -> Option<Box<Faults>> {
-        frame.faults().map(|(first, count)| Box::new(Faults { count, first: first.message }))
     }
 }

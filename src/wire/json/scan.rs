@@ -3,7 +3,10 @@
 //! Strict: no byte order mark, no comments, no control characters in strings, no lone surrogates, nothing after the value. Nesting is
 //! bounded by [`JSON_DEPTH_MAX`] and costs no stack.
 
+use std::num::NonZeroU64;
+
 use crate::limits::JSON_DEPTH_MAX;
+use crate::limits::RECORD_BYTES_MAX;
 
 /// The text is no JSON; [`Scanner::fault`] says why. Empty, so that results travel in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,19 +14,19 @@ pub(in crate::wire) struct Unreadable;
 
 pub(in crate::wire) type Scan<T> = Result<T, Unreadable>;
 
-/// A value of the text. Positions are offsets into it; a text's are those of its inside.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::wire) struct Token {
-    pub kind: Kind,
-    pub start: u32,
-    pub end: u32,
-}
+/// A value of the text: its kind, and where it begins and ends; a text without its quotes. The default is a null, which is also what
+/// stands for an absent member (LANGUAGE.md R64).
+///
+/// Packed into a word, so that a scan's result is one: a bit that is always set, four bits of kind, thirty of the beginning, twenty-nine of the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::wire) struct Token(NonZeroU64);
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+const _: () = assert!(RECORD_BYTES_MAX < 1 << 29);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(in crate::wire) enum Kind {
-    /// The member does not stand in the text; decoders treat it as null (LANGUAGE.md R64).
-    #[default]
-    Null,
+    Null = 1,
     True,
     False,
     Number,
@@ -34,14 +37,51 @@ pub(in crate::wire) enum Kind {
     Array,
 }
 
+impl Default for Token {
+    fn default() -> Token {
+        Token::new(Kind::Null, 0, 0)
+    }
+}
+
 impl Token {
+    #[inline(always)]
+    fn new(kind: Kind, start: usize, end: usize) -> Token {
+        Token(NonZeroU64::MIN | (kind as u64) << 1 | (start as u64) << 5 | (end as u64) << 35)
+    }
+
+    #[inline(always)]
+    pub fn kind(self) -> Kind {
+        match self.0.get() >> 1 & 15 {
+            1 => Kind::Null,
+            2 => Kind::True,
+            3 => Kind::False,
+            4 => Kind::Number,
+            5 => Kind::Text,
+            6 => Kind::Escaped,
+            7 => Kind::Object,
+            _ => Kind::Array,
+        }
+    }
+
+    #[inline(always)]
+    pub fn start(self) -> usize {
+        (self.0.get() >> 5) as usize & ((1 << 30) - 1)
+    }
+
+    #[inline(always)]
+    pub fn end(self) -> usize {
+        (self.0.get() >> 35) as usize
+    }
+
+    #[inline(always)]
     pub fn is_text(self) -> bool {
-        matches!(self.kind, Kind::Text | Kind::Escaped)
+        matches!(self.kind(), Kind::Text | Kind::Escaped)
     }
 
     /// Neither absent nor null.
+    #[inline(always)]
     pub fn is_value(self) -> bool {
-        self.kind != Kind::Null
+        self.kind() != Kind::Null
     }
 }
 
@@ -53,7 +93,7 @@ pub(in crate::wire) struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    /// `text` is shorter than 4 GiB (records are bounded long before).
+    /// `text` is no longer than [`RECORD_BYTES_MAX`].
     pub fn new(text: &'a str) -> Scanner<'a> {
         Scanner::at(text, 0)
     }
@@ -99,7 +139,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Steps over `{` or `[`; true where a member or an element follows.
-    #[inline]
+    #[inline(always)]
     pub fn open(&mut self, close: u8) -> bool {
         self.pos += 1;
         if self.peek() == close {
@@ -110,7 +150,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// After a member or an element: true where another one follows.
-    #[inline]
+    #[inline(always)]
     pub fn more(&mut self, close: u8) -> Scan<bool> {
         match self.peek() {
             b',' => {
@@ -126,7 +166,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// A member's key with its colon.
-    #[inline]
+    #[inline(always)]
     pub fn key(&mut self) -> Scan<Token> {
         if self.peek() != b'"' {
             return self.fail("expected a key in quotes");
@@ -143,7 +183,7 @@ impl<'a> Scanner<'a> {
     #[inline]
     pub fn value(&mut self, depth: usize) -> Scan<Token> {
         let first = self.peek();
-        let start = self.pos as u32;
+        let start = self.pos;
         let kind = match first {
             b'"' => return self.string(),
             b'-' | b'0'..=b'9' => {
@@ -171,7 +211,7 @@ impl<'a> Scanner<'a> {
                 Kind::Null
             }
         };
-        Ok(Token { kind, start, end: self.pos as u32 })
+        Ok(Token::new(kind, start, self.pos))
     }
 
     /// Steps over the list or object at hand.
@@ -272,7 +312,7 @@ impl<'a> Scanner<'a> {
         let end = next_mark(self.bytes, start);
         if self.bytes.get(end) == Some(&b'"') {
             self.pos = end + 1;
-            return Ok(Token { kind: Kind::Text, start: start as u32, end: end as u32 });
+            return Ok(Token::new(Kind::Text, start, end));
         }
         self.escaped(start, end)
     }
@@ -285,7 +325,7 @@ impl<'a> Scanner<'a> {
             match self.bytes.get(at) {
                 Some(b'"') => {
                     self.pos = at + 1;
-                    return Ok(Token { kind: Kind::Escaped, start: start as u32, end: at as u32 });
+                    return Ok(Token::new(Kind::Escaped, start, at));
                 }
                 Some(b'\\') => at = next_mark(self.bytes, self.escape(at)?),
                 Some(_) => return self.fail("control character in a text"),
@@ -313,20 +353,25 @@ impl<'a> Scanner<'a> {
     }
 
     /// A token's text without its escapes, which `scratch` holds where there were any; numbers as written.
-    #[inline]
+    #[inline(always)]
     pub fn content<'s>(&self, token: Token, scratch: &'s mut String) -> &'s str
     where
         'a: 's,
     {
-        let range = token.start as usize..token.end as usize;
+        let range = token.start()..token.end();
         debug_assert!(self.text.get(range.clone()).is_some());
         // SAFETY: tokens are made by a scanner of this text. They lie within it, and begin and end beside an ASCII byte.
         let raw = unsafe { self.text.get_unchecked(range) };
-        if token.kind != Kind::Escaped {
+        if token.kind() != Kind::Escaped {
             return raw;
         }
         unescape(raw, scratch);
         scratch
+    }
+
+    /// A token over what was read since `start`.
+    pub fn since(&self, kind: Kind, start: usize) -> Token {
+        Token::new(kind, start, self.pos)
     }
 
     pub fn text(&self) -> &'a str {
@@ -489,7 +534,7 @@ mod tests {
     fn escapes_are_resolved() {
         let text = r#""a\"\\\/\b\f\n\r\t\u00e9\u20ac\ud83d\ude00z""#;
         let token = whole(text).expect("valid");
-        assert_eq!(token.kind, Kind::Escaped);
+        assert_eq!(token.kind(), Kind::Escaped);
         assert_eq!(Scanner::new(text).content(token, &mut String::new()), "a\"\\/\u{8}\u{c}\n\r\té€😀z");
     }
 }
