@@ -512,7 +512,7 @@ mod tests {
 
     #[test]
     fn decimals_add_exactly_and_units_do_not_mix() {
-        let tenth = |n| Val::Number(decimal(n * 100_000));
+        let tenth = |n: i64| Val::Number(decimal(n * 100_000));
         let sum = arithmetic(ArithmeticOp::Add, tenth(1), tenth(2));
         assert_eq!(compare(sum, tenth(3)), Some(Ordering::Equal));
         assert_eq!(compare(Val::money(1, Currency::EUR), Val::int(1)), None);

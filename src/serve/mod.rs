@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::ids::ShardId;
 use crate::runtime::View;
-use crate::runtime::view::{Answer, ShardState};
+use crate::runtime::view::Answer;
 
 /// Asks the service whether it takes part: `Err` with the reason while it does not.
 pub type Ready = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -118,25 +118,10 @@ fn router(service: Service) -> Router {
 }
 
 async fn readiness(State(service): State<Service>) -> Response {
-    match not_ready(&service) {
-        None => "ready\n".into_response(),
-        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], format!("{reason}\n")).into_response(),
+    match (service.ready)() {
+        Ok(()) => "ready\n".into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], format!("{reason}\n")).into_response(),
     }
-}
-
-/// Why requests and traffic should wait, if they should.
-fn not_ready(service: &Service) -> Option<String> {
-    if let Err(reason) = (service.ready)() {
-        return Some(reason);
-    }
-    let restoring: Vec<String> = service
-        .view
-        .shards()
-        .into_iter()
-        .filter(|(_, status)| status.state == ShardState::Restoring)
-        .map(|(shard, _)| shard.to_string())
-        .collect();
-    (!restoring.is_empty()).then(|| format!("restoring shard{} {}", if restoring.len() == 1 { "" } else { "s" }, restoring.join(", ")))
 }
 
 async fn memberships(State(service): State<Service>, Path(customer): Path<String>) -> Response {
@@ -170,8 +155,8 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
-    use crate::runtime::view::ShardStatus;
-    use crate::time::Timestamp;
+    use crate::runtime::view::{ShardRow, ShardState};
+    use crate::time::{Millis, Timestamp};
 
     fn get_path(address: SocketAddr, path: &str) -> (u16, String) {
         let mut stream = std::net::TcpStream::connect(address).expect("connects");
@@ -200,11 +185,20 @@ mod tests {
         assert_eq!(get_path(at, "/readyz"), (503, "joining the group\n".into()));
         joined.store(true, Ordering::Relaxed);
         assert_eq!(get_path(at, "/v1/customers/c-1/memberships").0, 421, "another instance has it");
-        let status = ShardStatus { state: ShardState::Restoring, worker: 0, customers: 0, armed: 0, clock: Timestamp(0), unproved: None };
-        view.report(ShardId(2), status);
-        assert_eq!(get_path(at, "/readyz"), (503, "restoring shard 2\n".into()));
+        let row = |state| ShardRow {
+            state,
+            worker: 0,
+            customers: 0,
+            armed: 0,
+            clock: Timestamp(0),
+            clock_delay: Millis::ZERO,
+            unproved: Millis::ZERO,
+            lag: 0,
+            members: Box::new([]),
+        };
+        view.report(ShardId(2), row(ShardState::Restoring));
         assert_eq!(get_path(at, "/v1/customers/c-1/memberships").0, 503);
-        view.report(ShardId(2), ShardStatus { state: ShardState::Running, ..status });
+        view.report(ShardId(2), row(ShardState::Running));
         assert_eq!(get_path(at, "/readyz"), (200, "ready\n".into()));
         let (code, body) = get_path(at, "/v1/customers/anna%20b/memberships");
         let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");

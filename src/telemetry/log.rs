@@ -40,30 +40,37 @@ pub enum Error {
 
 /// The newest lines of the log, oldest first.
 #[derive(Clone, Debug, Default)]
-pub struct Lines(Arc<Mutex<VecDeque<String>>>);
+pub struct Lines(Arc<Mutex<(VecDeque<String>, u64)>>);
 
 /// Most lines that [`Lines`] keeps.
 const LINES_MAX: usize = 64;
 
 impl Lines {
     pub fn newest(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).back().cloned()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.back().cloned()
+    }
+
+    /// Lines so far, those that are gone included.
+    pub fn count(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 
     /// All lines, for whoever wants to print them at the end.
     pub fn all(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.iter().cloned().collect()
     }
 }
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (lines, count) = &mut *guard;
         for line in String::from_utf8_lossy(bytes).lines().filter(|l| !l.trim().is_empty()) {
             if lines.len() == LINES_MAX {
                 lines.pop_front();
             }
             lines.push_back(line.to_string());
+            *count += 1;
         }
         Ok(bytes.len())
     }
@@ -117,7 +124,7 @@ mod tests {
             lines.write_all(format!("line {i}\n").as_bytes()).expect("memory");
         }
         assert_eq!(lines.all().len(), LINES_MAX);
-        assert_eq!(lines.newest().as_deref(), Some("line 66"));
+        assert_eq!((lines.newest().as_deref(), lines.count()), (Some("line 66"), LINES_MAX as u64 + 3));
         assert_eq!(lines.all()[0], "line 3");
     }
 

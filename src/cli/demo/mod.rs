@@ -67,6 +67,9 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 /// How often the page is drawn.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 
+/// How long a line of the log stays on the page.
+const LOG_SHOWN: Duration = Duration::from_secs(15);
+
 /// A change, and when the reader saw it.
 type Visible = (ChangeRecord, Timestamp);
 
@@ -236,9 +239,16 @@ impl Demo {
         let mut sampled = Instant::now() - SAMPLE_EVERY;
         let mut foot = view::Foot::default();
         let mut held = None;
+        let mut told = (lines.count(), Instant::now());
         while !self.is_over() {
             self.update(&mut sampled);
-            foot.log = lines.newest();
+            if lines.count() != told.0 {
+                told = (lines.count(), Instant::now());
+                foot.log = lines.newest();
+            }
+            if told.1.elapsed() > LOG_SHOWN {
+                foot.log = None;
+            }
             foot.paused = held.is_some();
             terminal.draw(|frame| view::draw(frame, &self.stats, held.as_ref().unwrap_or(&self.stats.changes), &foot))?;
             if !event::poll(DRAW_EVERY)? {

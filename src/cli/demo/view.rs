@@ -93,11 +93,10 @@ fn draw_numbers(frame: &mut Frame<'_>, area: Rect, stats: &Stats) {
     ];
     frame.render_widget(Paragraph::new(lines).block(inner), columns[2]);
     let s = &stats.sample;
-    let per_customer = s.state_bytes.checked_div(s.customers).unwrap_or(0);
     let mut lines = vec![
         pair("customers", grouped(s.customers), Color::White),
         pair("timers armed", grouped(s.armed), Color::White),
-        pair("bytes each", if per_customer > 0 { grouped(per_customer) } else { "-".into() }, Color::White),
+        pair("memory", format!("{:.1} MB", s.state_bytes as f64 / 1e6), Color::White),
     ];
     lines.push(if s.dead_letters > 0 {
         pair("dead letters", grouped(s.dead_letters), EXITED)
