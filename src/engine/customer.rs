@@ -30,6 +30,8 @@ pub struct UnitEntry {
     pub since: Timestamp,
     /// Of the last published change; of a dwell unused.
     pub origin: Origin,
+    /// The published `emit` values of a member, one after another.
+    pub emit: Span,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +77,8 @@ pub struct Customer {
 
 const MEMBER: u64 = 1;
 const FROM_RECORD: u64 = 2;
+const EMITS: u64 = 4;
+const FLAG_BITS: u32 = 3;
 
 impl Customer {
     /// A customer whose first record has this `ts`.
@@ -117,7 +121,7 @@ impl Customer {
         let mut unit = 0;
         for _ in 0..r.count(2) {
             let head = r.u64();
-            unit += (head >> 2) as u32;
+            unit += (head >> FLAG_BITS) as u32;
             let since = r.instant(base);
             let origin = if head & FROM_RECORD != 0 {
                 let (input, partition, offset) = (InputIndex(r.u64() as u16), r.u64() as u32, r.i64());
@@ -125,7 +129,14 @@ impl Customer {
             } else {
                 Origin::Timer(since)
             };
-            self.units.push(UnitEntry { unit, member: head & MEMBER != 0, since, origin });
+            let mut emit = Span::default();
+            if head & EMITS != 0 {
+                let n = r.count(1);
+                emit.start = r.position() as u32;
+                r.bytes(n);
+                emit.end = r.position() as u32;
+            }
+            self.units.push(UnitEntry { unit, member: head & MEMBER != 0, since, origin, emit });
         }
         let mut feature = 0;
         for _ in 0..r.count(2) {
@@ -162,14 +173,18 @@ impl Customer {
         let mut last = 0;
         for entry in &self.units {
             let from_record = matches!(entry.origin, Origin::Record(_));
-            let flags = u64::from(entry.member) * MEMBER + u64::from(from_record) * FROM_RECORD;
-            put_u64(out, u64::from(entry.unit - last) << 2 | flags);
+            let emits = entry.emit != Span::default();
+            let flags = u64::from(entry.member) * MEMBER + u64::from(from_record) * FROM_RECORD + u64::from(emits) * EMITS;
+            put_u64(out, u64::from(entry.unit - last) << FLAG_BITS | flags);
             last = entry.unit;
             put_instant(out, base, entry.since);
             if let Origin::Record(position) = entry.origin {
                 put_u64(out, u64::from(position.input.0));
                 put_u64(out, u64::from(position.partition));
                 put_i64(out, position.offset);
+            }
+            if emits {
+                put_blob(out, self.span(entry.emit));
             }
         }
         put_u64(out, self.features.len() as u64);
@@ -208,6 +223,11 @@ impl Customer {
     pub fn unit(&self, unit: UnitId) -> Option<&UnitEntry> {
         let i = self.units.binary_search_by_key(&unit, |e| e.unit).ok()?;
         Some(&self.units[i])
+    }
+
+    pub fn unit_mut(&mut self, unit: UnitId) -> Option<&mut UnitEntry> {
+        let i = self.units.binary_search_by_key(&unit, |e| e.unit).ok()?;
+        Some(&mut self.units[i])
     }
 
     pub fn is_member(&self, unit: UnitId) -> bool {

@@ -7,6 +7,7 @@ use super::cart::Cart;
 use super::customer::{Customer, FeatureEntry, Span};
 use super::features::Verdict;
 use super::filter::{self, Fields};
+use super::motion::Side;
 use super::program::{Program, Spec, State};
 use super::value::{Val, arithmetic, contains, ends_with, is_empty, is_member, relate, starts_with};
 use crate::lang::definition::Rel;
@@ -52,7 +53,7 @@ pub struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    fn fixed(value: Val<'a>) -> Seen<'a> {
+    pub fn fixed(value: Val<'a>) -> Seen<'a> {
         Seen { value, next: Timestamp::MAX, approx: false, saturated: false }
     }
 }
@@ -289,14 +290,39 @@ impl Work {
                 (State::Score(s), Spec::Score(plan)) => s.compare(plan, t, *rel, *with),
                 _ => panic!("no score in this feature"),
             },
-            Node::Compare { left, rel, right, ignore_case } => self.compare(program, (*left, *rel, *right), *ignore_case, t),
-            Node::Between { of, low, high } => self.walk(program, &[*of, *low, *high], t, |values| {
-                relate(values[0], Rel::Ge, values[1], false) && relate(values[0], Rel::Le, values[2], false)
-            }),
-            Node::Member { of, values, ignore_case } => self.walk(program, &[*of], t, |seen| is_member(seen[0], values, *ignore_case)),
-            Node::HalfOpen { of, from, to } => self.walk(program, &[*of], t, |seen| {
-                relate(seen[0], Rel::Ge, Val::of_value(from), false) && relate(seen[0], Rel::Lt, Val::of_value(to), false)
-            }),
+            Node::Compare { left, rel, right, ignore_case } => {
+                if self.moves(program, *left) || self.moves(program, *right) {
+                    return self.compare_moving(program, Side::Term(*left), *rel, Side::Term(*right), t);
+                }
+                self.walk(program, &[*left, *right], t, |seen| relate(seen[0], *rel, seen[1], *ignore_case))
+            }
+            Node::Between { of, low, high } => {
+                if [of, low, high].into_iter().any(|t| self.moves(program, *t)) {
+                    let from = self.compare_moving(program, Side::Term(*of), Rel::Ge, Side::Term(*low), t);
+                    let to = self.compare_moving(program, Side::Term(*of), Rel::Le, Side::Term(*high), t);
+                    return both(from, to);
+                }
+                self.walk(program, &[*of, *low, *high], t, |seen| {
+                    relate(seen[0], Rel::Ge, seen[1], false) && relate(seen[0], Rel::Le, seen[2], false)
+                })
+            }
+            Node::Member { of, values, ignore_case } => {
+                if self.moves(program, *of) {
+                    let equals = |v| self.compare_moving(program, Side::Term(*of), Rel::Eq, Side::Value(v), t);
+                    let none = values.iter().map(equals).map(opposite).reduce(both);
+                    return none.map_or(Verdict::fixed(false), opposite);
+                }
+                self.walk(program, &[*of], t, |seen| is_member(seen[0], values, *ignore_case))
+            }
+            Node::HalfOpen { of, from, to } => {
+                if self.moves(program, *of) {
+                    let low = self.compare_moving(program, Side::Term(*of), Rel::Ge, Side::Value(from), t);
+                    return both(low, self.compare_moving(program, Side::Term(*of), Rel::Lt, Side::Value(to), t));
+                }
+                self.walk(program, &[*of], t, |seen| {
+                    relate(seen[0], Rel::Ge, Val::of_value(from), false) && relate(seen[0], Rel::Lt, Val::of_value(to), false)
+                })
+            }
             Node::Aged { of, window } => match self.instant(program, *of, t) {
                 Some(x) => Verdict { holds: window.contains(x, t), until: window.next_change(x, t), approx: false },
                 None => Verdict::fixed(false),
@@ -334,37 +360,6 @@ impl Work {
             Node::Constant(_) | Node::And(_) | Node::Or(_) | Node::Not(_) | Node::Held { .. } | Node::InSegment { .. } => {
                 panic!("{node:?} is no leaf")
             }
-        }
-    }
-
-    fn compare(&self, program: &Program, (left, rel, right): (TermId, Rel, TermId), ignore_case: bool, t: Timestamp) -> Verdict {
-        // A decaying score against what stands still until `next`: the crossing or that instant, whichever comes first.
-        for (score, rel, other) in [(left, rel, right), (right, mirrored(rel), left)] {
-            let TermNode::Score { feature } = &program.plan.terms[score as usize] else { continue };
-            if self.moves(program, other) {
-                continue;
-            }
-            let (State::Score(s), Spec::Score(plan)) = (&self.loaded[*feature as usize].state, &program.specs[*feature as usize]) else {
-                continue;
-            };
-            let other = self.term(program, other, t);
-            return match other.value {
-                Val::Number(n) => {
-                    let v = s.compare(plan, t, rel, n.to_f64());
-                    Verdict { until: v.until.min(other.next), ..v }
-                }
-                _ => Verdict { holds: false, until: other.next, approx: false },
-            };
-        }
-        self.walk(program, &[left, right], t, |values| relate(values[0], rel, values[1], ignore_case))
-    }
-
-    /// Whether a term changes from one millisecond to the next, as decaying scores and ages do.
-    fn moves(&self, program: &Program, term: TermId) -> bool {
-        match &program.plan.terms[term as usize] {
-            TermNode::Score { .. } | TermNode::Age(_) => true,
-            TermNode::Arithmetic { left, right, .. } => self.moves(program, *left) || self.moves(program, *right),
-            _ => false,
         }
     }
 
@@ -525,7 +520,21 @@ fn held(since: Option<Timestamp>, operand: Verdict, at_least: Millis, t: Timesta
     }
 }
 
-fn mirrored(rel: Rel) -> Rel {
+/// `and` of two.
+fn both(a: Verdict, b: Verdict) -> Verdict {
+    match (a.holds, b.holds) {
+        (true, true) => Verdict { holds: true, until: a.until.min(b.until), approx: a.approx || b.approx },
+        (false, false) => Verdict { holds: false, until: a.until.max(b.until), approx: a.approx && b.approx },
+        (false, true) => a,
+        (true, false) => b,
+    }
+}
+
+fn opposite(of: Verdict) -> Verdict {
+    Verdict { holds: !of.holds, ..of }
+}
+
+pub fn mirrored(rel: Rel) -> Rel {
     match rel {
         Rel::Eq => Rel::Eq,
         Rel::Lt => Rel::Gt,

@@ -3,9 +3,10 @@
 //! A step is one record, or all timers of one deadline (R40). Units are looked at in the order in which they depend on each other, so that a
 //! change is seen by what refers to it in the same step; changes leave in that order (S15, R7).
 
-use super::customer::UnitEntry;
+use super::customer::{Span, UnitEntry};
 use super::evaluate::Work;
-use super::features::Verdict;
+use super::features::codec::{put_value, read_value};
+use super::features::{Reader, Verdict};
 use super::output::{Outputs, Published};
 use super::program::Program;
 use super::reason;
@@ -58,10 +59,6 @@ impl Agenda {
         self.units.clear();
         self.next = 0;
         self.sorted = true;
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.units.is_empty()
     }
 
     /// Before the step begins.
@@ -157,7 +154,7 @@ fn turn(program: &Program, work: &mut Work, unit: UnitId, verdict: Verdict, step
                 step => step.at(),
             };
             if entered {
-                work.customer.set_unit(UnitEntry { unit, member: true, since, origin: Origin::Timer(since) });
+                work.customer.set_unit(UnitEntry { unit, member: true, since, origin: Origin::Timer(since), emit: Span::default() });
             } else {
                 work.customer.forget_unit(unit);
             }
@@ -181,7 +178,7 @@ fn turn(program: &Program, work: &mut Work, unit: UnitId, verdict: Verdict, step
                 Step::Record(r) => Origin::Record(r.position),
             };
             work.customer.seq += 1;
-            work.customer.set_unit(UnitEntry { unit, member: entered, since, origin });
+            work.customer.set_unit(UnitEntry { unit, member: entered, since, origin, emit: Span::default() });
             let count = &mut members[segment.definition.at()];
             *count = if entered { count.saturating_add(1) } else { count.saturating_sub(1) };
             publish(program, work, (unit, segment), Turn { verdict, since, cause, corrects, origin, step }, out);
@@ -214,6 +211,16 @@ fn publish(program: &Program, work: &mut Work, (unit, segment): (UnitId, &Segmen
     let reason = reason::of(program, work, segment, entered, t);
     let until = work.unit_until(program, unit, t).until;
     let emit = emit(program, work, segment, t, out);
+    if entered && !emit.is_empty() {
+        // Look-ups tell what was published, not what it would be by now.
+        let bytes = &mut work.customer.bytes;
+        let start = bytes.len() as u32;
+        emit.iter().for_each(|(_, value)| put_value(bytes, value));
+        let end = bytes.len() as u32;
+        if let Some(entry) = work.customer.unit_mut(unit) {
+            entry.emit = Span { start, end };
+        }
+    }
     let customer = work.id.as_str();
     let id = |origin| change_id(&definition.name, customer, definition.hash, origin, 0);
     let membership = entered.then(|| Membership {
@@ -290,21 +297,20 @@ fn value_weight(value: &Value) -> usize {
     }
 }
 
-/// The members of all segments that a customer is in, as after an exit of nothing: for look-ups.
-pub fn memberships(program: &Program, work: &mut Work, t: Timestamp) -> Vec<Membership> {
-    let members: Vec<UnitEntry> = work.customer.units.iter().filter(|e| e.member).copied().collect();
+/// The segments that a customer is in, as they were published.
+pub fn memberships(program: &Program, work: &Work) -> Vec<Membership> {
     let mut out = Vec::new();
-    for entry in members {
+    for entry in work.customer.units.iter().filter(|e| e.member) {
         let UnitKind::Segment(segment) = &program.plan.units[entry.unit as usize].kind else { continue };
         let definition = &program.plan.workspace().definitions[segment.definition.at()];
-        let emit = emit(program, work, segment, t, &mut Outputs::default());
+        let mut values = Reader::new(work.customer.span(entry.emit));
         out.push(Membership {
             customer: work.id.as_str().into(),
             segment: definition.name.as_str().into(),
             stage: None,
             since: entry.since,
             version: definition.hash,
-            emit,
+            emit: segment.emit.iter().map(|(name, _)| (name.clone(), read_value(&mut values).to_value())).collect(),
         });
     }
     out

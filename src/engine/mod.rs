@@ -18,6 +18,7 @@ pub mod features;
 mod feed;
 mod filter;
 mod machine;
+mod motion;
 pub mod output;
 mod program;
 mod reason;
@@ -149,10 +150,10 @@ impl Engine {
         self.members[definition.at()]
     }
 
-    /// Present memberships of a customer, in the order of definitions, with `emit` as it is at the clock; empty for an unknown one.
+    /// Present memberships of a customer as they were published, in the order of definitions; empty for an unknown one.
     pub fn memberships(&self, customer: &str) -> Vec<Membership> {
         match self.look_at(customer) {
-            Some(mut work) => machine::memberships(&self.program, &mut work, self.clock),
+            Some(work) => machine::memberships(&self.program, &work),
             None => Vec::new(),
         }
     }
