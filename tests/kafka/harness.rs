@@ -134,7 +134,15 @@ impl Site {
         std::fs::write(dir.path().join("segments/all.seg"), definitions).unwrap();
         let site = Site { prefix, names, partitions, bootstrap: bootstrap.into(), dir };
         let settings = Settings { brokers: bootstrap.into(), ..settings(&site.prefix, "tests") };
-        Admin::connect(&settings).unwrap().create(&site.names, None, None).unwrap();
+        let admin = Admin::connect(&settings).unwrap();
+        let inputs: Vec<&str> = site.names.inputs.iter().map(String::as_str).collect();
+        let started = Instant::now();
+        // A new topic shows in the broker's answers a little later.
+        while admin.topics(&inputs).unwrap().iter().any(Option::is_none) {
+            assert!(started.elapsed() < PATIENCE);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        admin.create(&site.names, None, None).unwrap();
         site
     }
 
