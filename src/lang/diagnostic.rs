@@ -141,6 +141,8 @@ impl fmt::Display for Diagnostic {
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     raw: Vec<Raw>,
+    errors: usize,
+    warnings: usize,
     /// Treats every form as evaluated: for tests of what lies beyond the checker.
     pub all_forms: bool,
 }
@@ -156,6 +158,9 @@ struct Raw {
 /// Most messages of one run: beyond that the first ones are what helps.
 const SHOWN_MAX: usize = 200;
 
+/// Most errors, and most warnings, that are kept until they are sorted; many may be the same one of a let that is used often.
+const KEPT_MAX: usize = 10_000;
+
 impl Report {
     pub fn add(&mut self, code: Code, span: Span, message: impl Into<String>) {
         self.push(code, span, message.into(), None);
@@ -166,13 +171,16 @@ impl Report {
     }
 
     pub fn push(&mut self, code: Code, span: Span, message: String, help: Option<String>) {
-        if self.raw.len() < 50 * SHOWN_MAX {
+        let count = if code.severity() == Severity::Error { &mut self.errors } else { &mut self.warnings };
+        *count += 1;
+        if *count <= KEPT_MAX {
             self.raw.push(Raw { code, span, message, help });
         }
     }
 
+    /// Errors so far, also those beyond what is kept.
     pub fn errors(&self) -> usize {
-        self.raw.iter().filter(|r| r.code.severity() == Severity::Error).count()
+        self.errors
     }
 
     /// Sorted by (file, place); the first of several with equal code and place stays. At most [`SHOWN_MAX`], errors before warnings
@@ -181,7 +189,7 @@ impl Report {
         self.raw.sort_by_key(|r| (r.span.file, r.span.start, r.code));
         self.raw.dedup_by(|b, a| a.code == b.code && a.span.file == b.span.file && a.span.start == b.span.start);
         if self.raw.len() > SHOWN_MAX {
-            let errors = self.errors();
+            let errors = self.raw.iter().filter(|r| r.code.severity() == Severity::Error).count();
             if errors >= SHOWN_MAX {
                 self.raw.retain(|r| r.code.severity() == Severity::Error);
             } else {

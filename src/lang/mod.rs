@@ -227,4 +227,210 @@ mod tests {
         assert_eq!(names(&one), ["q", "p"]);
         assert_eq!(names(&one), names(&two));
     }
+
+    /// Random conditions of every form, as text. Grows from the leaves of the reference catalogue.
+    struct Author(fastrand::Rng);
+
+    impl Author {
+        fn pick<'a>(&mut self, of: &[&'a str]) -> &'a str {
+            of[self.0.usize(0..of.len())]
+        }
+
+        fn duration(&mut self) -> String {
+            format!("{}{}", self.0.u32(1..60), self.pick(&["d", "h", "m", "s", "ms"]))
+        }
+
+        fn selector(&mut self) -> String {
+            match self.0.u8(0..7) {
+                0 => "login".into(),
+                1 => "activity".into(),
+                2 => "`*_viewed`[product_id is known]".into(),
+                3 => format!("product_viewed[{}]", self.filter(2)),
+                4 => format!(
+                    "(product_viewed[{}] | login | search_performed[results {} 3])",
+                    self.filter(1),
+                    self.pick(&["=", "!=", "<", ">="])
+                ),
+                5 => format!("(product_viewed | add_to_cart)[{}]", self.filter(2)),
+                _ => "trait_changed[name = \"plan\", to = \"pro\"]".into(),
+            }
+        }
+
+        fn filter(&mut self, depth: u8) -> String {
+            if depth > 0 && self.0.u8(0..3) == 0 {
+                let joint = self.pick(&[" and ", " or "]);
+                return format!("({}{joint}{})", self.filter(depth - 1), self.filter(depth - 1));
+            }
+            let leaves = [
+                "category = \"shoes\"",
+                "category != \"a\\n\\\"b\" ignoring case",
+                "price >= 80.50 EUR",
+                "price * 2 < 100 JPY",
+                "category in [\"a\", \"b\"]",
+                "not category not in [\"a\"]",
+                "product_id starts with \"p\"",
+                "product_id ends with \"x\" ignoring case",
+                "product_id contains \"y\"",
+                "product_id matches /^a\\/b\\d+$/",
+                "local.time in 22:00..06:00",
+                "local.weekday = \"mon\"",
+                "category is unknown",
+                "category is not empty",
+                "price between 1 EUR and 2 EUR",
+            ];
+            let comma = if depth == 2 && self.0.bool() { format!(", {}", self.filter(0)) } else { String::new() };
+            format!("{}{comma}", self.pick(&leaves))
+        }
+
+        fn window(&mut self) -> String {
+            match self.0.u8(0..9) {
+                0 | 1 => "ever".into(),
+                2 => format!("in last {}", self.duration()),
+                3 => format!("at least {} ago", self.duration()),
+                4 => format!("between {}ms and {}d ago", self.0.u32(0..1_000), self.0.u32(1..99)),
+                5 => format!("in this {}", self.pick(&["session", "day", "week", "month", "year"])),
+                6 => format!("in last {} full {}", self.0.u32(1..9), self.pick(&["days", "weeks", "months"])),
+                7 => self.pick(&["since 2026-01-01", "between 2026-01-01 and 2026-02-01T00:00:00Z"]).into(),
+                _ => format!("since last {}", self.selector()),
+            }
+        }
+
+        fn number(&mut self, depth: u8) -> String {
+            match self.0.u8(0..if depth == 0 { 7 } else { 10 }) {
+                0 => self.0.i32(-9..99).to_string(),
+                1 => format!("{}.{}", self.0.u32(0..9), self.0.u32(1..99)),
+                2 => format!("count({}) {}", self.selector(), self.window()),
+                3 => format!("distinct(product_viewed.category) {}", self.window()),
+                4 => "customer.age".into(),
+                5 => format!("{}(review_submitted.rating) {}", self.pick(&["avg", "min", "max", "sum"]), self.window()),
+                6 => self.pick(&["score(intent)", "points(fit)", "cart.quantity", "last(search_performed).results"]).into(),
+                7 => format!("({}) / ({})", self.money(depth - 1), self.money(depth - 1)),
+                _ => {
+                    let op = self.pick(&["+", "-", "*", "/"]);
+                    format!("({}) {op} ({})", self.number(depth - 1), self.number(depth - 1))
+                }
+            }
+        }
+
+        fn money(&mut self, depth: u8) -> String {
+            match self.0.u8(0..if depth == 0 { 3 } else { 4 }) {
+                0 => format!("{}.{:02} EUR", self.0.u32(0..999), self.0.u32(0..100)),
+                1 => format!("sum((order_completed | order_refunded).total) {}", self.window()),
+                2 => self.pick(&["cart.value", "first(order_completed).total"]).into(),
+                _ => format!("({}) {} ({})", self.money(depth - 1), self.pick(&["+", "-"]), self.money(depth - 1)),
+            }
+        }
+
+        fn condition(&mut self, depth: u8) -> String {
+            let rel = self.pick(&["=", "!=", "<", "<=", ">", ">="]);
+            match self.0.u8(0..if depth == 0 { 15 } else { 20 }) {
+                0 => {
+                    let quantifier = self.pick(&["any", "no", "at least 3", "at most 2", "exactly 1", "exactly 0"]);
+                    format!("{quantifier} {} {}", self.selector(), self.window())
+                }
+                1 => format!("{} {rel} {}", self.number(depth.min(2)), self.number(depth.min(2))),
+                2 => format!("{} {rel} {}", self.money(depth.min(2)), self.money(depth.min(2))),
+                3 => format!("{}({}) {}", self.pick(&["first", "last"]), self.selector(), self.window()),
+                4 => {
+                    let of = self.pick(&[
+                        "customer.signed_up_at",
+                        "cart.changed_at",
+                        "customer.first_seen",
+                        "last(login).at",
+                        "customer.birth_date",
+                    ]);
+                    let window = self.pick(&[
+                        "in next 3d",
+                        "in last 1h",
+                        "at least 2h ago",
+                        "between 0s and 5d ago",
+                        "in this month",
+                        "in next 1 full months",
+                        "since 2026-01-01",
+                    ]);
+                    format!("{of} {window}")
+                }
+                5 => format!("any login {} at least 2 of last 5 {}", self.pick(&["on", "in"]), self.pick(&["days", "weeks", "months"])),
+                6 => format!(
+                    "sequence({} then {} within {} without login then no order_completed within 1h all within 2d) per product_id {}",
+                    "product_viewed",
+                    "add_to_cart",
+                    self.duration(),
+                    self.window()
+                )
+                .replace("then no order_completed within 1h", "then remove_from_cart at least 5s later"),
+                7 => self
+                    .pick(&["in segment base", "in list vip", "consent to email_marketing", "everyone", "left segment base in last 3d"])
+                    .into(),
+                8 => self
+                    .pick(&[
+                        "customer.country in [\"SE\", \"NO\"]",
+                        "customer.plan = \"pro\"",
+                        "customer.country != \"SE\"",
+                        "customer.auto_renew",
+                        "stage(life) = \"new\"",
+                    ])
+                    .into(),
+                9 => self
+                    .pick(&[
+                        "customer.interests contains any [\"a\", \"b\"]",
+                        "customer.interests contains \"a\" ignoring case",
+                        "customer.interests is empty",
+                        "cart is not empty",
+                        "customer.age is unknown",
+                    ])
+                    .into(),
+                10 => self
+                    .pick(&[
+                        "bucket(\"x y\") < 10.5%",
+                        "bucket(\"x\") in 50%..100%",
+                        "customer.age in 18..30",
+                        "local.time in 09:00..17:30",
+                        "local.hour >= 9",
+                    ])
+                    .into(),
+                11 => self
+                    .pick(&[
+                        "customer.location within 1.5km of geo(-59.3, 18.06)",
+                        "customer.birth_date anniversary in next 7d",
+                        "customer.birth_date between 1990-01-01 and 1999-12-31",
+                    ])
+                    .into(),
+                12 => self
+                    .pick(&[
+                        "ntile(5, last(order_completed).at) >= 4",
+                        "band(age(last(login).at), [30d, 90d]) = 0",
+                        "sum(order_completed.total) ever in top 12.5%",
+                        "age(customer.signed_up_at) > 30d",
+                    ])
+                    .into(),
+                13 => format!("cart.items has [category = \"x\" {} price > 5 EUR]", self.pick(&["and", "or"])),
+                14 => format!("at least 2 product_viewed per product_id {}", self.window()),
+                15 => format!("not ({})", self.condition(depth - 1)),
+                16 => format!("({}) for at least {}", self.condition(depth - 1), self.duration()),
+                n => {
+                    let joint = if n == 17 { " or " } else { " and " };
+                    (0..self.0.usize(2..4)).map(|_| format!("({})", self.condition(depth - 1))).collect::<Vec<_>>().join(joint)
+                }
+            }
+        }
+    }
+
+    /// Any condition that is written: it compiles, what it shows is a condition, and means the same.
+    #[test]
+    fn random_conditions_read_back_as_the_same() {
+        let base = "segment base { when everyone } score intent { half_life 1d login + 1 } points fit { give 5 when everyone } \
+                    stages life { new when any login ever rest otherwise }\n";
+        for seed in 0..300 {
+            let mut author = Author(fastrand::Rng::with_seed(seed));
+            let text = author.condition(4);
+            println!("seed {seed}: {text}");
+            let first = everything(&format!("{base} segment a {{ when {text} }}"));
+            let DefinitionKind::Segment(segment) = &definition(&first, "a").kind else { panic!("a segment") };
+            let shown = display::condition(&first, &segment.when);
+            println!("shown: {shown}");
+            let second = everything(&format!("{base} segment a {{ when {shown} }}"));
+            assert_eq!(definition(&first, "a").hash, definition(&second, "a").hash, "seed {seed}: {text}\nshown: {shown}");
+        }
+    }
 }
