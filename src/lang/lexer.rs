@@ -168,6 +168,9 @@ impl Lexer<'_> {
         if name.is_empty() {
             return self.bad(Code::E15, start, "a name cannot be empty".into(), None);
         }
+        if name.chars().any(char::is_control) {
+            return self.bad(Code::E15, start, "a name cannot contain control characters".into(), None);
+        }
         self.push(Kind::Quoted(name), start);
     }
 
@@ -526,6 +529,7 @@ mod tests {
             ("\"\\x\"", Code::E01),
             ("`abc", Code::E01),
             ("``", Code::E15),
+            ("`a\tb`", Code::E15),
             ("productViewed", Code::E15),
             ("1_", Code::E01),
             ("a == b", Code::E01),

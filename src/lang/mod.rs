@@ -265,7 +265,7 @@ mod tests {
                 "category = \"shoes\"",
                 "category != \"a\\n\\\"b\" ignoring case",
                 "price >= 80.50 EUR",
-                "price * 2 < 100 JPY",
+                "price * 2 < 100 EUR",
                 "category in [\"a\", \"b\"]",
                 "not category not in [\"a\"]",
                 "product_id starts with \"p\"",
@@ -421,7 +421,7 @@ mod tests {
     fn random_conditions_read_back_as_the_same() {
         let base = "segment base { when everyone } score intent { half_life 1d login + 1 } points fit { give 5 when everyone } \
                     stages life { new when any login ever rest otherwise }\n";
-        for seed in 0..300 {
+        for seed in 0..120 {
             let mut author = Author(fastrand::Rng::with_seed(seed));
             let text = author.condition(4);
             println!("seed {seed}: {text}");
