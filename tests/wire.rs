@@ -5,6 +5,7 @@ mod wire {
     mod decode;
     mod encode;
     mod generated;
+    mod protobuf;
     mod reference;
     mod samples;
     mod schema;

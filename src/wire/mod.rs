@@ -12,6 +12,7 @@ pub mod journal;
 pub mod json;
 pub mod partitioner;
 pub mod proto;
+pub mod protobuf;
 pub mod row;
 mod scalar;
 mod shape;
