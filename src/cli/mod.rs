@@ -132,11 +132,25 @@ pub fn main() -> ExitCode {
         Err(failure) if failure.is_closed_output() => ExitCode::SUCCESS,
         Err(failure) => {
             if let Some(error) = &failure.error {
-                eprintln!("error: {error:#}");
+                eprintln!("error: {}", told(error));
             }
             ExitCode::from(failure.code)
         }
     }
+}
+
+/// An error with its causes in one line; a cause that the text before it already tells is left out.
+fn told(error: &anyhow::Error) -> String {
+    let mut out = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if out.is_empty() {
+            out = text;
+        } else if !out.contains(&text) {
+            out = format!("{out}: {text}");
+        }
+    }
+    out
 }
 
 /// A number with a blank between thousands: `1 234 567`.
@@ -161,6 +175,13 @@ mod tests {
     #[test]
     fn the_commands_are_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let io = std::io::Error::other("disk full");
+        let error = anyhow::Error::new(io).context("cannot write x: disk full").context("backtest");
+        assert_eq!(told(&error), "backtest: cannot write x: disk full");
     }
 
     #[test]

@@ -46,11 +46,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         None => None,
     };
     let stopper = handle.stopper();
-    runtime::on_stop(move || {
-        tracing::info!("stopping: what is decided is committed first");
-        stopper.stop();
-    })
-    .map_err(failure)?;
+    runtime::on_stop(move || stopper.stop()).map_err(failure)?;
     let ended = handle.wait();
     if let Some(server) = server {
         server.stop();

@@ -5,7 +5,7 @@
 //! the second for the proof that the log is read to its end.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
@@ -135,8 +135,8 @@ struct Handles {
     unknown_values: [Counter; 4],
     /// By [`DeadLetterReason::ALL`].
     dead_letters: Vec<Counter>,
-    /// By [`Cause::ALL`], three words of change each.
-    changes: Vec<[Counter; 3]>,
+    /// By [`Cause::ALL`], three words of change each. Made when first counted: most pairs never occur.
+    changes: Vec<[OnceLock<Counter>; 3]>,
     latency_record: Histogram,
     latency_timer: Histogram,
     transaction: Histogram,
@@ -150,8 +150,9 @@ struct Handles {
 }
 
 struct SegmentHandles {
+    name: String,
     members: Gauge,
-    changes: [Counter; 3],
+    changes: [OnceLock<Counter>; 3],
 }
 
 const CHANGE_WORDS: [&str; 3] = ["entered", "exited", "moved"];
@@ -168,10 +169,10 @@ impl Metrics {
     /// `inputs` in the order of the configuration, `segments` in the order of [`crate::ids::DefinitionIndex`].
     pub fn new(inputs: &[String], segments: &[String]) -> Metrics {
         let segment = |name: &String| SegmentHandles {
+            name: name.clone(),
             members: gauge!(MEMBERS, "segment" => name.clone()),
-            changes: CHANGE_WORDS.map(|word| counter!(SEGMENT_CHANGES, "segment" => name.clone(), "change" => word)),
+            changes: Default::default(),
         };
-        let change = |cause: &Cause| CHANGE_WORDS.map(|word| counter!(CHANGES, "change" => word, "cause" => cause.word()));
         Metrics(Arc::new(Handles {
             inputs: inputs.iter().map(|topic| counter!(RECORDS, "input" => topic.clone())).collect(),
             segments: segments.iter().map(segment).collect(),
@@ -188,7 +189,7 @@ impl Metrics {
             timers_idle: counter!(TIMERS, "outcome" => "idle"),
             unknown_values: ["wrong_type", "trait", "purpose", "list"].map(|kind| counter!(UNKNOWN_VALUES, "kind" => kind)),
             dead_letters: DeadLetterReason::ALL.iter().map(|r| counter!(DEAD_LETTERS, "reason" => r.word())).collect(),
-            changes: Cause::ALL.iter().map(change).collect(),
+            changes: Cause::ALL.iter().map(|_| Default::default()).collect(),
             latency_record: histogram!(CHANGE_LATENCY, "origin" => "record"),
             latency_timer: histogram!(CHANGE_LATENCY, "origin" => "timer"),
             transaction: histogram!(TRANSACTION),
@@ -254,9 +255,13 @@ impl Metrics {
         for published in changes {
             let change = &published.change;
             let kind = change_index(&change.kind);
-            self.0.changes[change.cause as usize][kind].increment(1);
+            let word = CHANGE_WORDS[kind];
+            let by_cause = &self.0.changes[change.cause as usize][kind];
+            by_cause.get_or_init(|| counter!(CHANGES, "change" => word, "cause" => change.cause.word())).increment(1);
             if let Some(segment) = self.0.segment_by_name.get(&*change.segment) {
-                self.0.segments[*segment].changes[kind].increment(1);
+                let segment = &self.0.segments[*segment];
+                let by_segment = &segment.changes[kind];
+                by_segment.get_or_init(|| counter!(SEGMENT_CHANGES, "segment" => segment.name.clone(), "change" => word)).increment(1);
             }
             self.latency(change.cause, committed - change.decided_at);
         }
