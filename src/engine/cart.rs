@@ -71,7 +71,7 @@ pub struct Line {
     values: Span,
 }
 
-/// A range of the cart's arena.
+/// A range of the cart's arena or of its pending lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Span {
     start: u32,
@@ -86,13 +86,14 @@ struct PendingLine {
     values: Span,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pending {
     ts: Timestamp,
     /// Ascending: the event's `ts`, or for one beyond the buffer at least the place of the event after which it was appended.
     place: Timestamp,
     action: CartAction,
-    lines: Vec<PendingLine>,
+    /// Range of the cart's pending lines.
+    lines: Span,
 }
 
 /// What most conditions ask; stands first in the encoding, so that it can be had without the lines.
@@ -113,8 +114,12 @@ pub struct Cart {
     summary: Summary,
     checkpoint: Content,
     pending: Vec<Pending>,
+    /// Lines of the pending events, and of some that are pending no more.
+    pending_lines: Vec<PendingLine>,
     /// The checkpoint with the pending events on top.
     current: Content,
+    /// The cart before the event at hand.
+    before: Content,
     /// Values of lines; what no line names any more goes when the cart is encoded.
     arena: Vec<u8>,
 }
@@ -134,6 +139,7 @@ impl Cart {
         self.summary = Summary::default();
         self.checkpoint.clear();
         self.pending.clear();
+        self.pending_lines.clear();
         self.current.clear();
         self.arena.clear();
     }
@@ -167,13 +173,15 @@ impl Cart {
             Some(last) if late => last.place.max(event.ts),
             _ => event.ts,
         };
-        let lines = event.lines.iter().map(|l| self.keep(event.action, l)).collect();
+        let lines = Span { start: self.pending_lines.len() as u32, len: event.lines.len() as u32 };
+        event.lines.iter().for_each(|line| self.keep(event.action, line));
         let pending = Pending { ts: event.ts, place, action: event.action, lines };
         let at = self.pending.partition_point(|p| p.place <= place);
-        let before = (self.summary, self.current.clone());
+        let before = self.summary;
+        self.before.copy(&self.current);
         let mut outcome = CartOutcome { changed: false, late, overflowed: 0 };
         if at == self.pending.len() {
-            let effect = self.current.apply(&pending, plan.home);
+            let effect = self.current.apply(&pending, lines_of(&self.pending_lines, &pending), plan.home);
             outcome.overflowed = effect.overflowed;
             self.note(effect, event.ts);
             self.pending.push(pending);
@@ -183,7 +191,7 @@ impl Cart {
         }
         self.settle(plan, clock);
         self.summarize(plan);
-        outcome.changed = before.0 != self.summary || !self.current.same(&before.1, &self.arena);
+        outcome.changed = before != self.summary || !self.current.same(&self.before, &self.arena);
         outcome
     }
 
@@ -196,7 +204,7 @@ impl Cart {
 
     fn checkpoint_first(&mut self, plan: &CartPlan, n: usize) {
         for pending in self.pending.drain(..n) {
-            self.checkpoint.apply(&pending, plan.home);
+            self.checkpoint.apply(&pending, lines_of(&self.pending_lines, &pending), plan.home);
         }
     }
 
@@ -205,7 +213,7 @@ impl Cart {
         let mut overflowed = 0;
         self.current.copy(&self.checkpoint);
         for i in 0..self.pending.len() {
-            let effect = self.current.apply(&self.pending[i], plan.home);
+            let effect = self.current.apply(&self.pending[i], lines_of(&self.pending_lines, &self.pending[i]), plan.home);
             if of == Some(i) {
                 overflowed = effect.overflowed;
             }
@@ -229,12 +237,12 @@ impl Cart {
         self.arena.get(span.start as usize..(span.start + span.len) as usize).unwrap_or_default()
     }
 
-    fn keep(&mut self, action: CartAction, line: &CartLine<'_>) -> PendingLine {
+    fn keep(&mut self, action: CartAction, line: &CartLine<'_>) {
         let values = match action {
             CartAction::Add | CartAction::Set => self.store(line.values),
             CartAction::Remove | CartAction::Clear | CartAction::Buy => Span::default(),
         };
-        PendingLine { key: line.key, quantity: line.quantity, price: line.price, values }
+        self.pending_lines.push(PendingLine { key: line.key, quantity: line.quantity, price: line.price, values });
     }
 
     fn store(&mut self, values: &[u8]) -> Span {
@@ -253,13 +261,13 @@ impl Cart {
         let mut last = base;
         for p in &self.pending {
             let pinned = p.place != p.ts;
-            put_u64(out, (p.lines.len() as u64) << 4 | u64::from(pinned) << 3 | action_code(p.action));
+            put_u64(out, u64::from(p.lines.len) << 4 | u64::from(pinned) << 3 | action_code(p.action));
             put_instant(out, last, p.place);
             last = p.place;
             if pinned {
                 put_instant(out, p.place, p.ts);
             }
-            for line in &p.lines {
+            for line in lines_of(&self.pending_lines, p) {
                 out.push(u8::from(line.quantity.is_some()));
                 if let Some(quantity) = line.quantity {
                     put_i64(out, quantity);
@@ -283,15 +291,16 @@ impl Cart {
             let place = reader.instant(last);
             last = place;
             let ts = if head & 8 != 0 { reader.instant(place) } else { place };
-            let mut lines = Vec::new();
+            let start = self.pending_lines.len() as u32;
             for _ in 0..head >> 4 {
                 if reader.failed() {
                     break;
                 }
                 let quantity = (reader.byte() == 1).then(|| reader.i64());
                 let (key, price, values) = content::read_line(reader, plan.home, &mut self.arena);
-                lines.push(PendingLine { key, quantity, price, values });
+                self.pending_lines.push(PendingLine { key, quantity, price, values });
             }
+            let lines = Span { start, len: self.pending_lines.len() as u32 - start };
             self.pending.push(Pending { ts, place, action: action_of(head & 7), lines });
         }
         self.refold(plan, None);
@@ -334,6 +343,11 @@ impl Summary {
         }
         (summary, head & 1 != 0)
     }
+}
+
+/// The lines of a pending event.
+fn lines_of<'a>(lines: &'a [PendingLine], event: &Pending) -> &'a [PendingLine] {
+    lines.get(event.lines.start as usize..(event.lines.start + event.lines.len) as usize).unwrap_or_default()
 }
 
 /// Stored, so a number never gets another meaning.

@@ -94,7 +94,7 @@ impl Content {
             && self.lines.iter().all(|a| other.lines.iter().any(|b| (a.key, a.quantity, a.price) == (b.key, b.quantity, b.price)))
     }
 
-    pub(super) fn apply(&mut self, event: &Pending, home: Currency) -> Effect {
+    pub(super) fn apply(&mut self, event: &Pending, lines: &[PendingLine], home: Currency) -> Effect {
         let mut effect = Effect::default();
         match event.action {
             CartAction::Set => {
@@ -102,24 +102,24 @@ impl Content {
                     return effect;
                 }
                 let mut next = Content { last_set: Some(event.ts), ..Content::default() };
-                for line in &event.lines {
+                for line in lines {
                     next.add(line, home, &mut effect);
                 }
                 effect.moved = !self.equal(&next);
                 *self = next;
             }
             CartAction::Add => {
-                for line in &event.lines {
+                for line in lines {
                     self.add(line, home, &mut effect);
                 }
             }
             CartAction::Remove => {
-                for line in &event.lines {
+                for line in lines {
                     effect.moved |= self.take(line.key, line.quantity);
                 }
             }
-            CartAction::Buy if !event.lines.is_empty() => {
-                for line in &event.lines {
+            CartAction::Buy if !lines.is_empty() => {
+                for line in lines {
                     effect.moved |= self.take(line.key, Some(line.quantity.unwrap_or(1)));
                 }
             }
