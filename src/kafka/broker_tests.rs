@@ -239,6 +239,14 @@ fn a_second_life_of_a_worker_fences_the_first() {
     assert_eq!(until(&bell, || first.done()).outcome, Outcome::Committed);
     let second = Committer::start(&settings("fence", "a"), &names, 0, &bell, Duration::from_secs(20)).unwrap();
     first.commit(one("zombie", 2), member.group_metadata());
+    // Once it may have been the heir of a lost shard: what became of the transaction is to be asked, and the id is taken back.
+    let outcome = until(&bell, || first.done()).outcome;
+    assert!(matches!(outcome, Outcome::Uncertain(_)), "{outcome:?}");
+    second.commit(one("two", 2), member.group_metadata());
+    let outcome = until(&bell, || second.done()).outcome;
+    assert!(matches!(outcome, Outcome::Uncertain(_)), "{outcome:?}");
+    // Twice within a minute it is a second process of the same name, and one of them has to go.
+    first.commit(one("zombie", 2), member.group_metadata());
     let outcome = until(&bell, || first.done()).outcome;
     assert!(matches!(outcome, Outcome::Fenced(_)), "{outcome:?}");
     second.commit(one("two", 2), member.group_metadata());

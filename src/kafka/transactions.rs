@@ -9,6 +9,7 @@
 //! * An uncertain commit is never guessed at: the producer is replaced first, which settles the transaction on the broker one way or the
 //!   other, and then [`Outcome::Uncertain`] tells the pipeline to read the journal.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -32,6 +33,9 @@ use crate::pipeline::{Outcome, Outgoing, Output, Part, Transaction};
 const SUSPECT_AFTER: Duration = Duration::from_secs(2);
 /// Pause between two looks at what is still on its way.
 const DRAIN_PAUSE: Duration = Duration::from_micros(100);
+/// A producer that is fenced again within this time is not fenced by the heir of a shard that we lost, but by a process that uses the same
+/// transactional id as we do.
+const FENCED_AGAIN: Duration = Duration::from_secs(60);
 /// Longest wait for one answer while a producer is being made; then it is tried again.
 const INIT_WAIT: Duration = Duration::from_secs(10);
 
@@ -53,6 +57,7 @@ pub(super) struct Committer {
     orders: Sender<Order>,
     done: Receiver<Done>,
     thread: Option<JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
 }
 
 impl Committer {
@@ -72,9 +77,12 @@ impl Committer {
         let producer = maker.make(wait)?;
         let (orders, inbox) = channel();
         let (outbox, done) = channel();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
         let (bell, limit) = (bell.clone(), Duration::from_millis(settings.transaction_timeout_ms()));
         let run = move || {
-            let mut thread = Thread { maker, names, producer: Some(producer), suspect: false, limit, bell: bell.clone() };
+            let mut thread =
+                Thread { maker, names, producer: Some(producer), suspect: false, fenced: None, limit, bell: bell.clone(), stop: stopped };
             while let Ok(Order::Commit { transaction, group }) = inbox.recv() {
                 let started = Instant::now();
                 let outcome = thread.commit(&transaction, group.as_ref());
@@ -86,7 +94,7 @@ impl Committer {
         };
         let thread = std::thread::Builder::new().name(format!("commit-{worker}")).spawn(run);
         let thread = thread.map_err(|e| Error::Thread { what: "commit", source: e })?;
-        Ok(Committer { orders, done, thread: Some(thread) })
+        Ok(Committer { orders, done, thread: Some(thread), stop })
     }
 
     /// Hands a transaction over. One at a time: the next after [`Committer::done`] gave this one back.
@@ -110,6 +118,7 @@ impl Committer {
 
 impl Drop for Committer {
     fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
         let _ = self.orders.send(Order::Stop);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -169,8 +178,10 @@ struct Thread {
     /// `None` after a replacement that failed; made before the next transaction.
     producer: Option<BaseProducer<Deliveries>>,
     suspect: bool,
+    fenced: Option<Instant>,
     limit: Duration,
     bell: Arc<Bell>,
+    stop: Arc<AtomicBool>,
 }
 
 impl Thread {
@@ -193,8 +204,21 @@ impl Thread {
         }
         match outcome {
             Outcome::Uncertain(why) => self.settle(why),
+            Outcome::Fenced(why) => self.fenced(why),
             outcome => outcome,
         }
+    }
+
+    /// An heir that found our transaction open, after we had stood still for longer than our session, has ended it by our id: that is as
+    /// it should be, and the group will tell what we have lost. Fenced at its end, a transaction may have been committed before.
+    fn fenced(&mut self, why: String) -> Outcome {
+        let now = Instant::now();
+        if self.fenced.is_some_and(|at| now - at < FENCED_AGAIN) {
+            return Outcome::Fenced(why);
+        }
+        self.fenced = Some(now);
+        tracing::warn!(why, "another process has taken over this worker's transactional id, to end what it had left open");
+        self.settle(why)
     }
 
     /// A new producer of the same id: the broker finishes or aborts what the old one left, and refuses the old one from then on.
@@ -218,6 +242,8 @@ impl Thread {
             match self.replace() {
                 Ok(()) => return Outcome::Uncertain(why),
                 Err(Outcome::Fenced(by)) => return Outcome::Fenced(by),
+                // Nobody waits for the outcome any more; the next life settles it.
+                Err(outcome) if self.stop.load(Ordering::Relaxed) => return outcome,
                 Err(outcome) => {
                     tracing::warn!(why, ?outcome, "settling an uncertain commit: no new producer yet");
                     std::thread::sleep(Duration::from_millis(200));

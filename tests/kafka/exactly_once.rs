@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::expected::{self, assert_same, await_same, now};
 use crate::harness::{Feed, PATIENCE, Site, own_broker};
-use crate::shop::{DEFINITIONS, Visit, visits};
+use crate::shop::{DEFINITIONS, Visit, short_definitions, visits};
 
 /// The shortest session that brokers allow by default, so that a dead instance is noticed soon.
 const SHORT_SESSION: &str = "[kafka.client]\n\"session.timeout.ms\" = \"6000\"\n";
@@ -42,43 +42,69 @@ fn killed_again_and_again_in_mid_stream() {
     assert!(daemon.end().success());
 }
 
+/// Sends `seconds` seconds of visits at the pace of life, on a thread of its own.
+fn live(site: &Site, seed: u64, seconds: usize) -> std::thread::JoinHandle<()> {
+    const PER_SECOND: usize = 400;
+    let (feed, topic) = (site.feed(), site.names.inputs[0].clone());
+    std::thread::spawn(move || {
+        let started = Instant::now();
+        for (i, v) in visits(seed, seconds * PER_SECOND, 300, 0, 1).iter().enumerate() {
+            let due = Duration::from_secs(1) * i as u32 / PER_SECOND as u32;
+            std::thread::sleep(due.saturating_sub(started.elapsed()));
+            feed.send(&topic, &v.customer, v.at, &v.json);
+        }
+        feed.flush();
+    })
+}
+
+/// Waits until whatever the log made due is due, and compares.
+fn settle(site: &Site, definitions: &str) {
+    std::thread::sleep(Duration::from_secs(9));
+    await_same(site, &expected::of(site, definitions, now()));
+}
+
 #[test]
 fn two_instances_one_killed() {
-    let site = Site::new("pair", &["all"], 4, DEFINITIONS);
-    let visits = visits(2, 30_000, 300, an_hour_ago(), 20);
-    let (first, second) = visits.split_at(15_000);
-    let feed = site.feed();
-    send(&feed, &site, first);
+    let definitions = short_definitions();
+    let site = Site::live("pair", &["all"], 4, &definitions);
     let one = site.run_with("one", SHORT_SESSION);
     let _two = site.run_with("two", SHORT_SESSION);
-    let half = expected::of(&site, DEFINITIONS, now()).count();
-    site.wait_for(&site.names.changes, "changes of both", |records| records.len() >= half / 2);
+    let feeding = live(&site, 2, 20);
+    site.wait_for(&site.names.changes, "changes of both", |records| records.len() >= 1_000);
     one.kill();
-    send(&feed, &site, second);
-    await_same(&site, &expected::of(&site, DEFINITIONS, now()));
+    feeding.join().unwrap();
+    settle(&site, &definitions);
 }
 
 #[test]
 fn an_instance_that_stood_still_beyond_its_session_publishes_nothing_more_for_its_old_shards() {
-    let site = Site::new("freeze", &["all"], 4, DEFINITIONS);
-    let visits = visits(3, 45_000, 300, an_hour_ago(), 20);
-    let feed = site.feed();
-    send(&feed, &site, &visits[..15_000]);
+    let definitions = short_definitions();
+    let site = Site::live("freeze", &["all"], 4, &definitions);
     let one = site.run_with("one", SHORT_SESSION);
-    let part = expected::of(&site, DEFINITIONS, now()).count();
-    site.wait_for(&site.names.changes, "changes of the first", |records| records.len() >= part / 3);
     let two = site.run_with("two", SHORT_SESSION);
+    let feeding = live(&site, 3, 30);
+    site.wait_for(&site.names.changes, "changes of both", |records| records.len() >= 1_000);
     one.freeze();
-    send(&feed, &site, &visits[15_000..30_000]);
-    // The other one has taken everything over and finished it.
-    let more = expected::of(&site, DEFINITIONS, now()).count();
-    site.wait_for(&site.names.changes, "changes of the second", |records| records.len() >= more);
+    // The other one takes everything over: a partition that stood still moves again.
+    let before = newest_by_shard(&site);
+    site.wait_for(&site.names.changes, "changes of all shards", |_| {
+        newest_by_shard(&site).iter().zip(&before).all(|(now, then)| now > then)
+    });
     one.thaw();
-    send(&feed, &site, &visits[30_000..]);
-    await_same(&site, &expected::of(&site, DEFINITIONS, now()));
+    feeding.join().unwrap();
+    settle(&site, &definitions);
     assert!(two.end().success());
     assert!(one.end().success());
-    assert_same(&site, &expected::of(&site, DEFINITIONS, now()));
+    assert_same(&site, &expected::of(&site, &definitions, now()));
+}
+
+/// The newest offset of each partition of the changes.
+fn newest_by_shard(site: &Site) -> Vec<i64> {
+    let mut newest = vec![-1; site.partitions as usize];
+    for record in site.read(&site.names.changes) {
+        newest[record.partition as usize] = record.offset;
+    }
+    newest
 }
 
 #[test]
@@ -98,19 +124,17 @@ fn a_broker_restart_in_mid_stream() {
 #[test]
 fn an_orderly_stop_hands_everything_over() {
     let site = Site::new("drain", &["clicks", "purchases"], 2, DEFINITIONS);
-    let visits = visits(5, 20_000, 200, an_hour_ago(), 20);
-    let feed = site.feed();
-    send(&feed, &site, &visits[..10_000]);
+    send(&site.feed(), &site, &visits(5, 40_000, 200, an_hour_ago(), 20));
     let daemon = site.run("one");
-    let half = expected::of(&site, DEFINITIONS, now());
-    site.wait_for(&site.names.changes, "progress", |records| records.len() >= half.count() / 2);
+    let expected = expected::of(&site, DEFINITIONS, now());
+    site.wait_for(&site.names.changes, "progress", |records| records.len() >= expected.count() / 4);
     let started = Instant::now();
     assert!(daemon.end().success());
     assert!(started.elapsed() < PATIENCE / 2);
     // The next one does not wait for a session to run out.
     let daemon = site.run("two");
     let started = Instant::now();
-    await_same(&site, &half);
+    await_same(&site, &expected);
     assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     assert!(daemon.end().success());
 }

@@ -113,7 +113,17 @@ impl Site {
         Site::on(&broker().bootstrap, prefix, inputs, partitions, definitions)
     }
 
+    /// As [`Site::new`], with inputs whose arrivals are the broker's clock: for records that come while the service runs.
+    pub fn live(prefix: &str, inputs: &[&str], partitions: i32, definitions: &str) -> Site {
+        Site::with(&broker().bootstrap, prefix, inputs, partitions, definitions, "LogAppendTime")
+    }
+
+    /// As [`Site::new`], on another broker.
     pub fn on(bootstrap: &str, prefix: &str, inputs: &[&str], partitions: i32, definitions: &str) -> Site {
+        Site::with(bootstrap, prefix, inputs, partitions, definitions, "CreateTime")
+    }
+
+    fn with(bootstrap: &str, prefix: &str, inputs: &[&str], partitions: i32, definitions: &str, timestamps: &str) -> Site {
         let prefix = unique(prefix);
         let names = names(&prefix, inputs);
         let client: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();
@@ -122,7 +132,7 @@ impl Site {
             .iter()
             .map(|name| {
                 let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-                topic.set("message.timestamp.type", "CreateTime").set("retention.ms", "-1")
+                topic.set("message.timestamp.type", timestamps).set("retention.ms", "-1")
             })
             .collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -146,14 +156,15 @@ impl Site {
         site
     }
 
-    /// Writes the configuration of one instance; `extra` is more TOML.
+    /// Writes the configuration of one instance; `extra` is more TOML. The guard is wide, since a broker on a busy machine may take its time
+    /// between a record's timestamp and the record.
     pub fn config(&self, instance: &str, extra: &str) -> PathBuf {
         let inputs: String = self.names.inputs.iter().map(|t| format!("[[input]]\ntopic = \"{t}\"\n")).collect();
         let n = &self.names;
         let text = format!(
             "[kafka]\nbrokers = \"{}\"\ngroup = \"{}\"\ninstance = \"{instance}\"\n{inputs}\
              [output]\nchanges = \"{}\"\nmemberships = \"{}\"\njournal = \"{}\"\ndead_letters = \"{}\"\ndefinitions = \"{}\"\n\
-             [segments]\ndirectory = \"segments\"\n[http]\nlisten = \"off\"\n[metrics]\nlisten = \"off\"\n[log]\nfilter = \"info\"\n{extra}",
+             [segments]\ndirectory = \"segments\"\n[http]\nlisten = \"off\"\n[metrics]\nlisten = \"off\"\n[log]\nfilter = \"info\"\n[engine]\nclock_guard = \"200ms\"\n{extra}",
             self.bootstrap, self.prefix, n.changes, n.memberships, n.journal, n.dead_letters, n.definitions
         );
         let path = self.dir.path().join(format!("{instance}.toml"));

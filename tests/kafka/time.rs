@@ -37,7 +37,7 @@ fn case_83_a_timer_falls_due_in_a_partition_without_traffic() {
 /// Conformance case 85, with seconds for days: nothing in the process measures how long it was away.
 #[test]
 fn case_85_an_outage_leaves_no_trace_in_what_is_published() {
-    let site = Site::new("case85", &["visits"], 2, IDLE);
+    let site = Site::live("case85", &["visits"], 2, IDLE);
     let feed = site.feed();
     let send = |customer: &str| {
         feed.send(&site.names.inputs[0], customer, now().0, &visit(customer));
