@@ -9,4 +9,5 @@ mod wire {
     mod reference;
     mod samples;
     mod schema;
+    mod stored;
 }
