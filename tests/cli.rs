@@ -1,0 +1,213 @@
+//! The commands as a user meets them: exit codes, what goes to standard output and what to standard error, and the samples.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// Runs the binary in `folder`.
+fn segmentd_in(folder: &Path, args: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_segmentd"))
+        .args(args)
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    // A command that fails early reads nothing.
+    let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
+    child.wait_with_output().expect("ends")
+}
+
+fn segmentd(args: &[&str]) -> Output {
+    segmentd_in(Path::new(env!("CARGO_MANIFEST_DIR")), args, "")
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("ends by itself")
+}
+
+/// A folder of definitions with the README's segments.
+fn workspace() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("folder");
+    std::fs::create_dir(folder.path().join("seg")).expect("made");
+    std::fs::write(
+        folder.path().join("seg/a.seg"),
+        "workspace { currency EUR }\n\
+         event order_completed is activity { order_id string  total money in EUR }\n\
+         segment big_spender { name \"Big spender\" when sum(order_completed.total) in last 90d >= 100 EUR }\n\
+         segment slipping { when last(activity) at least 30d ago }\n",
+    )
+    .expect("written");
+    std::fs::write(
+        folder.path().join("events.ndjson"),
+        concat!(
+            r#"{"id":"e2","customer":"anna","event":"order_completed","ts":"2026-11-03T10:00:00Z","properties":{"order_id":"o2","total":"25.00"}}"#,
+            "\n",
+            r#"{"id":"e1","customer":"anna","event":"order_completed","ts":"2026-11-01T10:00:00Z","properties":{"order_id":"o1","total":"80.00"}}"#,
+            "\n\nnoise\n",
+            r#"{"customer":"bo","event":"unheard_of","ts":"2026-11-02T10:00:00Z"}"#,
+            "\n",
+        ),
+    )
+    .expect("written");
+    folder
+}
+
+#[test]
+fn the_samples_compile_without_warnings_and_pass_their_tests() {
+    for folder in ["examples", "examples/demo"] {
+        let checked = segmentd(&["check", folder, "--plan"]);
+        assert_eq!(code(&checked), 0, "{}", err(&checked));
+        assert!(out(&checked).contains("no errors, no warnings"), "{}", out(&checked));
+    }
+    let tested = segmentd(&["test", "examples"]);
+    assert_eq!(code(&tested), 0, "{}", out(&tested));
+    assert!(out(&tested).contains("4 files passed"), "{}", out(&tested));
+}
+
+#[test]
+fn usage_and_configuration_are_exit_code_2() {
+    let folder = workspace();
+    std::fs::write(folder.path().join("bad.toml"), "[kafka]\nbroker = \"x\"\n").expect("written");
+    for (args, said) in [
+        (&["check", "none"][..], "none does not exist"),
+        (&["check", "events.ndjson"], "is a file"),
+        (&["check", "--plain", "seg"], "--plain"),
+        (&["test", "seg"], "has no .segtest file"),
+        (&["backtest", "--definitions", "seg", "--events", "none"], "cannot read none"),
+        (&["backtest", "--definitions", "seg", "--events", "seg"], "is a folder"),
+        (&["backtest", "--definitions", "seg", "--events", "events.ndjson", "--until", "tomorrow"], "2026-11-23T10:00:00Z"),
+        (&["run", "--config", "none.toml"], "none.toml"),
+        (&["run", "--config", "bad.toml"], "bad.toml:2:1: unknown key `kafka.broker`"),
+        (&["topics", "check", "--config", "bad.toml"], "did you mean `brokers`?"),
+        (&["generate", "--topic", "x"], "--brokers"),
+        (&["infer", "--events", "none"], "cannot read none"),
+    ] {
+        let output = segmentd_in(folder.path(), args, "");
+        assert_eq!(code(&output), 2, "{args:?}: {}", err(&output));
+        assert!(err(&output).contains(said), "{args:?}: {}", err(&output));
+        assert!(output.stdout.is_empty(), "{args:?}: errors go to standard error");
+    }
+}
+
+#[test]
+fn broken_definitions_are_exit_code_1_in_every_command() {
+    let folder = workspace();
+    std::fs::write(folder.path().join("seg/b.seg"), "segment c { when no login in last 3mo }\n").expect("written");
+    for args in [&["check", "seg"][..], &["backtest", "--definitions", "seg", "--events", "events.ndjson"]] {
+        let output = segmentd_in(folder.path(), args, "");
+        assert_eq!(code(&output), 1, "{args:?}: {}", err(&output));
+        assert!(err(&output).contains("seg/b.seg:1:") && err(&output).contains("= help"), "{}", err(&output));
+        assert!(output.stdout.is_empty());
+    }
+    let output = segmentd_in(folder.path(), &["check", "seg", "--json"], "");
+    assert_eq!(code(&output), 1);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(json["ok"], false);
+    assert_eq!(json["diagnostics"][0]["line"], 1, "{json}");
+}
+
+#[test]
+fn a_failed_test_is_exit_code_1_and_says_what_came() {
+    let folder = workspace();
+    let text = "event a { }\nsegment s { when any a ever }\n---\nat 0s c1 a {}\nexpect nothing\n";
+    std::fs::write(folder.path().join("s.segtest"), text).expect("written");
+    let output = segmentd_in(folder.path(), &["test", "s.segtest"], "");
+    assert_eq!(code(&output), 1);
+    assert!(out(&output).contains("s.segtest:5") && out(&output).contains("entered s c1"), "{}", out(&output));
+}
+
+#[test]
+fn backtest_sorts_by_arrival_and_tells_the_rest_on_standard_error() {
+    let folder = workspace();
+    let args = ["backtest", "--definitions", "seg", "--events", "events.ndjson", "--until", "2026-12-31T00:00:00Z"];
+    let output = segmentd_in(folder.path(), &args, "");
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let changes: Vec<serde_json::Value> = out(&output).lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    let shown: Vec<(&str, &str, &str, u64)> = changes
+        .iter()
+        .map(|c| {
+            let text = |k: &str| c[k].as_str().unwrap_or_default();
+            (text("segment"), text("change"), text("since"), c["seq"].as_u64().unwrap_or_default())
+        })
+        .collect();
+    assert_eq!(shown, [("big_spender", "entered", "2026-11-03T10:00:00.000Z", 1), ("slipping", "entered", "2026-12-03T10:00:00.000Z", 2),]);
+    assert_eq!(changes[0]["cause_event"]["id"], "e2");
+    assert_eq!(changes[0]["reason"][0]["observed"], "105.00 EUR");
+    let told = err(&output);
+    for want in [
+        "dead letters unreadable: 1 (first in line 4",
+        "dead letters unknown_event: 1 (first in line 5",
+        "the clock ended at 2026-12-31T00:00:00.000Z",
+        "1 customers, 2 changes",
+    ] {
+        assert!(told.contains(want), "{want} is not in\n{told}");
+    }
+
+    // Standard input and a file give the same, but for the source's name.
+    let events = std::fs::read_to_string(folder.path().join("events.ndjson")).expect("read");
+    let mut piped = args;
+    piped[4] = "-";
+    let from_stdin = segmentd_in(folder.path(), &piped, &events);
+    assert_eq!(out(&from_stdin), out(&output).replace("events.ndjson", "stdin"));
+    // The clock ends where it is told to: later events are left out, later deadlines do not fire.
+    let mut early = args;
+    early[6] = "2026-11-02T00:00:00Z";
+    let output = segmentd_in(folder.path(), &early, "");
+    assert!(output.stdout.is_empty() && err(&output).contains("2 records after that were left out"), "{}", err(&output));
+}
+
+#[test]
+fn the_shop_goes_from_generate_through_infer_and_backtest() {
+    let folder = tempfile::tempdir().expect("folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let generate = ["generate", "-n", "20000", "--seed", "7", "--disorder", "0.1", "--duplicates", "0.05", "--rate", "2000"];
+    let first = segmentd(&generate);
+    assert_eq!(code(&first), 0, "{}", err(&first));
+    assert!(err(&first).contains("seed 7"));
+    assert_eq!(first.stdout.len(), segmentd(&generate).stdout.len());
+    assert_eq!(first.stdout, segmentd(&generate).stdout, "equal seeds give equal events");
+    std::fs::write(at("events.ndjson"), &first.stdout).expect("written");
+
+    let inferred = segmentd(&["infer", "--events", &at("events.ndjson")]);
+    assert_eq!(code(&inferred), 0, "{}", err(&inferred));
+    std::fs::create_dir(at("seg")).expect("made");
+    let segment = "segment buyer { when any order_completed ever emit spent = sum(order_completed.total) ever }\n";
+    std::fs::write(at("seg/catalogue.seg"), format!("{}{segment}", out(&inferred))).expect("written");
+    let checked = segmentd(&["check", &at("seg")]);
+    assert_eq!(code(&checked), 0, "{}", err(&checked));
+
+    let tested = segmentd(&["backtest", "--definitions", &at("seg"), "--events", &at("events.ndjson"), "--output", &at("changes.ndjson")]);
+    assert_eq!(code(&tested), 0, "{}", err(&tested));
+    assert!(tested.stdout.is_empty(), "the changes go to the file");
+    let changes = std::fs::read_to_string(at("changes.ndjson")).expect("read");
+    let mut keys: Vec<(String, String, u64)> = Vec::new();
+    for line in changes.lines() {
+        let c: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let text = |k: &str| c[k].as_str().unwrap_or_default().to_string();
+        keys.push((text("decided_at"), text("customer"), c["seq"].as_u64().unwrap_or_default()));
+    }
+    assert!(keys.len() > 50 && keys.is_sorted(), "{} changes, in order", keys.len());
+    assert!(!err(&tested).contains("dead letters"), "{}", err(&tested));
+}
+
+#[test]
+fn the_demo_runs_without_a_terminal_and_ends_by_itself() {
+    let output = segmentd(&["demo", "--duration", "4s", "--rate", "300", "--seed", "3"]);
+    assert_eq!(code(&output), 0, "{}{}", out(&output), err(&output));
+    let text = out(&output);
+    assert!(text.starts_with("segmentd demo: embedded broker 127.0.0.1:"), "{text}");
+    assert!(text.contains("seed 3") && text.contains(" entered "), "{text}");
+    let last = text.lines().last().unwrap_or_default();
+    assert!(last.contains(" events and ") && !last.contains(" and 0 changes"), "{text}");
+    assert!(!err(&output).contains("ERROR"), "{}", err(&output));
+}
