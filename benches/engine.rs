@@ -167,7 +167,9 @@ fn main() {
     if sets.is_empty() {
         sets = vec![5, 20, 200];
     }
-    println!("one core, batches of {BATCH}; ns per record, and per record the changes, timers that changed something and timers that did not");
+    println!(
+        "one core, batches of {BATCH}; ns per record, and per record the changes, timers that changed something and timers that did not"
+    );
     println!(
         "{:>8} {:>9} {:>8} {:>8} {:>8} {:>9} {:>8} {:>8} {:>8} {:>8} {:>7} {:>9}",
         "segments", "customers", "decode", "apply", "both", "k rec/s", "changes", "fired", "idle", "B/cust", "B/rec", "plan ms"

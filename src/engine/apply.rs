@@ -95,7 +95,8 @@ impl Engine {
         // R2: what would turn at this very millisecond without the record is left to its timers.
         self.without.clear();
         self.agenda.clear();
-        if work.customer.next_due() <= t {
+        let due_now = work.customer.next_due() <= t;
+        if due_now {
             work.new_pass();
             for i in 0..work.customer.deadlines.len() {
                 let (unit, until) = work.customer.deadlines[i];
@@ -125,6 +126,10 @@ impl Engine {
         }
         if slot.is_none() {
             program.initial.iter().for_each(|unit| agenda.add(*unit));
+        }
+        if due_now {
+            // A dwell that is full at this very millisecond may owe it to the record that its operand still holds.
+            agenda.add_users_of_dwells(&program.plan);
         }
         let event_id = record.id.map(|id| batch.text(id));
         let step = Step::Record(RecordStep { t, ts, in_order, position: record.position, id: event_id });

@@ -1,16 +1,261 @@
-//! The plan in words, for `check --plan`: what each segment costs and when it can change (LANGUAGE.md 6).
+//! The plan in words, for `check --plan`: when each segment changes, what it keeps and shares, what touches it (LANGUAGE.md 6).
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Plan;
+use super::feature::{FeatureId, FeatureKind, Keep, Quantity};
+use super::node::{Node, NodeId, TermId, TermNode, UnitKind};
+use super::text;
+use super::window::AgeWindow;
+use crate::lang::definition::{DefinitionKind, Which};
+use crate::time::Millis;
 
 /// One segment as `check --plan` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentReport {
     pub segment: String,
-    /// Lines of (heading, text): enters, leaves, time, state, history.
+    /// Lines of (heading, text): version, enters, leaves, time, state, touched, history.
     pub lines: Vec<(String, String)>,
 }
 
+/// What the conditions of one segment read.
+#[derive(Default)]
+struct Reads {
+    features: BTreeSet<FeatureId>,
+    traits: BTreeSet<u16>,
+    cart: bool,
+    /// Ways in which time alone can change it.
+    time: BTreeSet<String>,
+    /// The longest age that some window tells apart.
+    longest: Option<Millis>,
+    ever: bool,
+}
+
 pub(super) fn report(plan: &Plan) -> Vec<SegmentReport> {
-    let _ = plan;
-    Vec::new()
+    let mut all: Vec<(usize, Reads)> = Vec::new();
+    for (i, unit) in plan.units.iter().enumerate() {
+        let UnitKind::Segment(segment) = &unit.kind else { continue };
+        let mut reads = Reads::default();
+        reads.node(plan, segment.enter);
+        segment.exit.iter().for_each(|exit| reads.node(plan, *exit));
+        segment.emit.iter().for_each(|(_, term)| reads.term(plan, *term));
+        all.push((i, reads));
+    }
+    let mut users: BTreeMap<FeatureId, usize> = BTreeMap::new();
+    for (_, reads) in &all {
+        reads.features.iter().for_each(|f| *users.entry(*f).or_default() += 1);
+    }
+    let cart_users = all.iter().filter(|(_, r)| r.cart).count();
+    all.iter().map(|(unit, reads)| one(plan, *unit, reads, &users, cart_users)).collect()
+}
+
+fn one(plan: &Plan, unit: usize, reads: &Reads, users: &BTreeMap<FeatureId, usize>, cart_users: usize) -> SegmentReport {
+    let UnitKind::Segment(unit) = &plan.units[unit].kind else { unreachable!("only segments are reported") };
+    let workspace = plan.workspace();
+    let definition = &workspace.definitions[unit.definition.at()];
+    let DefinitionKind::Segment(segment) = &definition.kind else { unreachable!("a unit of a segment is one") };
+    let when = text::condition(workspace, &segment.when);
+    let mut lines = vec![("version".to_string(), definition.hash.to_string())];
+    let mut line = |heading: &str, text: String| lines.push((heading.to_string(), text));
+    match &segment.exit_when {
+        None => {
+            line("enters", format!("when {when}"));
+            line("leaves", "when that no longer holds".into());
+        }
+        Some(exit) => {
+            let exit = text::condition(workspace, exit);
+            line("enters", format!("when {when}, and not while {exit}"));
+            line("leaves", format!("when {exit}"));
+        }
+    }
+    line(
+        "time",
+        if reads.time.is_empty() {
+            "changes by records only".into()
+        } else {
+            format!("can change without a record, {}", list(reads.time.iter().cloned()))
+        },
+    );
+    let shared = |n: usize| if n > 1 { format!(", shared by {n} segments") } else { String::new() };
+    let mut state: Vec<String> =
+        reads.features.iter().map(|f| format!("{}{}", feature(plan, *f), shared(users.get(f).copied().unwrap_or(0)))).collect();
+    if reads.cart {
+        state.push(format!("cart about 12 B + 16 B per line{}", shared(cart_users)));
+    }
+    state.extend(reads.traits.iter().map(|t| format!("customer.{}", workspace.catalogue.traits[*t as usize].name)));
+    state.push("membership about 12 B".into());
+    line("state", list(state.into_iter()));
+    line("touched", touched(plan, reads));
+    line(
+        "history",
+        match (reads.longest, reads.ever) {
+            (_, true) => "complete only from the first record on (`ever`)".into(),
+            (Some(longest), false) => format!("complete {longest} after the first record"),
+            (None, false) => "complete at once".into(),
+        },
+    );
+    SegmentReport { segment: definition.name.clone(), lines }
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    items.collect::<Vec<_>>().join("; ")
+}
+
+/// Event types that can move it, and the other kinds of records.
+fn touched(plan: &Plan, reads: &Reads) -> String {
+    let mut names = BTreeSet::new();
+    for (event, route) in plan.routes.iter().enumerate() {
+        let feeds = route.selectors.iter().flat_map(|s| &s.feeds);
+        let name = plan.schema().catalogue.events.get(event).map_or("trait_changed", |e| e.name.as_str());
+        if feeds.into_iter().any(|f| reads.features.contains(&f.feature)) || (reads.cart && !route.cart.is_empty()) {
+            names.insert(name.to_string());
+        }
+    }
+    if !reads.traits.is_empty() {
+        names.insert("traits".into());
+    }
+    if names.is_empty() { "the first record".into() } else { names.into_iter().collect::<Vec<_>>().join(", ") }
+}
+
+/// A feature with about its bytes per customer.
+fn feature(plan: &Plan, id: FeatureId) -> String {
+    let feature = &plan.features[id as usize];
+    let of = feature.selector.map_or_else(String::new, |s| plan.selectors[s as usize].clone());
+    let of = match &feature.property {
+        Some(path) => format!("{of}.{}", path.join(".")),
+        None => of,
+    };
+    match &feature.kind {
+        FeatureKind::Counter { sum: false } => format!("count({of}) 4 B"),
+        FeatureKind::Counter { sum: true } => format!("sum({of}) 8 B"),
+        FeatureKind::Ring { keep: Keep::Newest, capacity } => format!("ring({of}, K={capacity}) up to {} B", 2 + 5 * capacity),
+        FeatureKind::Ring { keep: Keep::Oldest, capacity } => format!("oldest({of}, K={capacity}) up to {} B", 2 + 5 * capacity),
+        FeatureKind::Log { thin: Some(_), .. } => format!("log({of}) 5 B per event that matters"),
+        FeatureKind::Log { values, .. } => {
+            let bytes = match values {
+                super::feature::Values::None => 5,
+                super::feature::Values::Numbers => 8,
+                super::feature::Values::Hashes => 13,
+            };
+            format!("log({of}) {bytes} B per event in the window")
+        }
+        FeatureKind::Extremes { max, .. } => format!("{}({of}) 8 B per candidate", if *max { "max" } else { "min" }),
+        FeatureKind::Distinct { bound: Some(bound), .. } => format!("distinct({of}, K={bound}) up to {} B", 2 + 13 * bound),
+        FeatureKind::Distinct { bound: None, .. } => format!("distinct({of}) 13 B per value"),
+        FeatureKind::FirstLast { which, properties } => {
+            let names: Vec<String> = properties.iter().map(|p| p.join(".")).collect();
+            format!("{}({of}) with {} 8 B and values", if *which == Which::First { "first" } else { "last" }, names.join(", "))
+        }
+        FeatureKind::Score { definition } => format!("score({}) 15 B", plan.workspace().definitions[definition.at()].name),
+    }
+}
+
+impl Reads {
+    fn node(&mut self, plan: &Plan, id: NodeId) {
+        match &plan.nodes[id as usize].node {
+            Node::And(all) | Node::Or(all) => all.iter().for_each(|n| self.node(plan, *n)),
+            Node::Not(of) => self.node(plan, *of),
+            Node::Held { operand, at_least, .. } => {
+                self.time.insert(format!("{at_least} after `{}` turned", plan.nodes[*operand as usize].text));
+                self.node(plan, *operand);
+            }
+            Node::InSegment { definition, .. } => {
+                self.time.insert(format!("with segment {}", plan.workspace().definitions[definition.at()].name));
+            }
+            Node::Quantity { feature, quantity, window, .. } => {
+                self.features.insert(*feature);
+                self.window(*window, || match quantity {
+                    Quantity::Count if window.near == Millis::ZERO => format!("{} after an event", window.far),
+                    _ => "as events grow old".into(),
+                });
+            }
+            Node::Score { feature, .. } => {
+                self.features.insert(*feature);
+                self.time.insert("as the score fades".into());
+            }
+            Node::Aged { of, window } => {
+                self.window(*window, || format!("{} after `{}`", ages(*window), shown(plan, *of)));
+                self.term(plan, *of);
+            }
+            Node::Next { of, within } => {
+                self.time.insert(format!("{within} before `{}`, and at it", shown(plan, *of)));
+                self.term(plan, *of);
+            }
+            Node::Compare { left, right, .. } => [left, right].into_iter().for_each(|t| self.term(plan, *t)),
+            Node::Between { of, low, high } => [of, low, high].into_iter().for_each(|t| self.term(plan, *t)),
+            Node::CartEmpty | Node::CartHas(_) => self.cart = true,
+            Node::Member { of, .. }
+            | Node::HalfOpen { of, .. }
+            | Node::Contains { of, .. }
+            | Node::StartsWith { of, .. }
+            | Node::EndsWith { of, .. }
+            | Node::Empty(of)
+            | Node::Known(of)
+            | Node::Has { of, .. } => self.term(plan, *of),
+            Node::Constant(_) => {}
+        }
+    }
+
+    fn term(&mut self, plan: &Plan, id: TermId) {
+        match &plan.terms[id as usize] {
+            TermNode::Literal(_) | TermNode::FirstSeen => {}
+            TermNode::Trait { index, .. } => {
+                self.traits.insert(index.0);
+            }
+            TermNode::CartValue | TermNode::CartQuantity | TermNode::CartItems | TermNode::CartChangedAt => self.cart = true,
+            TermNode::Quantity { feature, window, .. } => {
+                self.features.insert(*feature);
+                self.window(*window, || "as events grow old".into());
+            }
+            TermNode::RingEnd { feature, .. } | TermNode::FirstLast { feature, .. } => {
+                self.features.insert(*feature);
+            }
+            TermNode::Score { feature } => {
+                self.features.insert(*feature);
+                self.time.insert("as the score fades".into());
+            }
+            TermNode::Arithmetic { left, right, .. } => [left, right].into_iter().for_each(|t| self.term(plan, *t)),
+            TermNode::Age(of) => {
+                self.time.insert("with every millisecond".into());
+                self.term(plan, *of);
+            }
+        }
+    }
+
+    fn window(&mut self, window: AgeWindow, says: impl FnOnce() -> String) {
+        if window == AgeWindow::EVER {
+            self.ever = true;
+            return;
+        }
+        self.ever |= window.is_unbounded() && window.near > Millis::ZERO;
+        let age = if window.is_unbounded() { window.near } else { window.far };
+        self.longest = Some(self.longest.map_or(age, |l| l.max(age)));
+        self.time.insert(says());
+    }
+}
+
+fn ages(window: AgeWindow) -> String {
+    match (window.near, window.is_unbounded()) {
+        (near, true) => near.to_string(),
+        (Millis(0), false) => window.far.to_string(),
+        (near, false) => format!("{near} and {}", window.far),
+    }
+}
+
+/// A term in few words.
+fn shown(plan: &Plan, term: TermId) -> String {
+    match &plan.terms[term as usize] {
+        TermNode::Trait { index, .. } => format!("customer.{}", plan.workspace().catalogue.traits[index.at()].name),
+        TermNode::CartChangedAt => "cart.changed_at".into(),
+        TermNode::FirstSeen => "customer.first_seen".into(),
+        TermNode::RingEnd { feature, newest } => {
+            let of = plan.features[*feature as usize].selector.map_or("", |s| plan.selectors[s as usize].as_str());
+            format!("{}({of})", if *newest { "last" } else { "first" })
+        }
+        TermNode::FirstLast { feature, .. } => {
+            let of = plan.features[*feature as usize].selector.map_or("", |s| plan.selectors[s as usize].as_str());
+            format!("a property of ({of})")
+        }
+        _ => "a term".into(),
+    }
 }
