@@ -10,16 +10,15 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use serde::Deserialize;
 
 use super::{Failure, Outcome, definitions, grouped};
 use crate::engine::{Batch, Engine, Outputs, Published, Settings};
 use crate::ids::{InputIndex, Position};
-use crate::lang::{DefinitionKind, Workspace};
+use crate::lang::Workspace;
 use crate::model::{ChangeKind, DeadLetterReason};
 use crate::time::Timestamp;
 use crate::wire::json::Decoder;
-use crate::wire::{DecodeOptions, RawRecord, encode};
+use crate::wire::{DecodeOptions, RawRecord, encode, row};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -81,10 +80,10 @@ pub(super) fn run(args: &Args) -> Outcome {
         run.batch.clear();
         for line in chunk {
             let raw = RawRecord {
-                position: Position { input: InputIndex(0), partition: 0, offset: i64::from(line.number) },
+                position: Position { input: InputIndex(0), partition: 0, offset: line.number as i64 },
                 arrival: line.arrival,
                 key: None,
-                value: Some(&text[line.start..line.end]),
+                value: Some(line.bytes),
             };
             run.decoder.decode(&raw, &mut run.batch);
         }
@@ -119,41 +118,24 @@ fn read(path: &PathBuf) -> Result<(String, Vec<u8>), Failure> {
 }
 
 /// One record of the input.
-struct Line {
+struct Line<'a> {
     arrival: Timestamp,
-    start: usize,
-    end: usize,
-    /// Zero-based, blank lines counted: what stands in the editor, less one.
-    number: u32,
-}
-
-/// What a line says of its arrival; everything else is the decoder's.
-#[derive(Deserialize)]
-struct Outer<'a> {
-    #[serde(borrow, default)]
-    arrival: Option<std::borrow::Cow<'a, str>>,
-    #[serde(borrow, default)]
-    ts: Option<std::borrow::Cow<'a, str>>,
+    bytes: &'a [u8],
+    /// As an editor counts, from 1.
+    number: usize,
 }
 
 /// Finds the lines and their arrivals; those without one are unreadable (R62).
-fn index(text: &[u8], tally: &mut Tally) -> Vec<Line> {
+fn index<'a>(text: &'a [u8], tally: &mut Tally) -> Vec<Line<'a>> {
     let mut lines = Vec::new();
-    let mut start = 0;
-    let mut number = 0u32;
-    while start < text.len() {
-        let end = memchr::memchr(b'\n', &text[start..]).map_or(text.len(), |n| start + n);
-        let line = &text[start..end];
-        if !line.iter().all(u8::is_ascii_whitespace) {
-            let outer: Option<Outer<'_>> = serde_json::from_slice(line).ok();
-            let written = outer.and_then(|o| o.arrival.or(o.ts));
-            match written.and_then(|t| Timestamp::parse_rfc3339(&t)) {
-                Some(arrival) => lines.push(Line { arrival, start, end, number }),
-                None => tally.dead_letter(DeadLetterReason::Unreadable, number, "no `ts` or `arrival` to place it by"),
+    for (number, bytes) in row::lines(text) {
+        match row::arrival(bytes) {
+            Ok(arrival) => lines.push(Line { arrival, bytes, number }),
+            Err(why) => {
+                tally.without_arrival += 1;
+                tally.dead_letter(DeadLetterReason::Unreadable, number, &why);
             }
         }
-        number += 1;
-        start = end + 1;
     }
     lines
 }
@@ -177,7 +159,7 @@ impl Run {
             let applied = self.engine.apply(&self.batch, idle_until, &mut self.outputs);
             self.batch.clear();
             for letter in self.outputs.dead_letters.drain(..) {
-                self.tally.dead_letter(letter.reason, letter.position.offset as u32, &letter.detail);
+                self.tally.dead_letter(letter.reason, letter.position.offset as usize, &letter.detail);
             }
             self.held.append(&mut self.outputs.changes);
             self.tally.duplicates += self.outputs.counts.duplicates;
@@ -216,8 +198,7 @@ impl Run {
 
     fn summarize(&self, workspace: &Workspace, records: usize, took: Duration, end: Option<Timestamp>) {
         let t = &self.tally;
-        let publishes = |kind: &DefinitionKind| matches!(kind, DefinitionKind::Segment(_) | DefinitionKind::Stages(_));
-        let definitions = workspace.definitions.iter().zip(self.engine.members()).filter(|(d, _)| publishes(&d.kind));
+        let definitions = workspace.definitions.iter().zip(self.engine.members()).filter(|(d, _)| definitions::has_members(d));
         let width = definitions.clone().map(|(d, _)| d.name.chars().count()).max().unwrap_or(0).max("segment".len());
         eprintln!("{:width$}  {:>10}  {:>10}  {:>10}  {:>10}", "segment", "entered", "exited", "moved", "members");
         for (definition, members) in definitions {
@@ -229,7 +210,7 @@ impl Run {
         let seconds = took.as_secs_f64().max(1e-9);
         eprintln!(
             "{} records, {} events applied, {} duplicates, {} customers, {} changes in {:.2} s ({} records/s)",
-            grouped(records as u64 + t.unreadable_lines),
+            grouped(records as u64 + t.without_arrival),
             grouped(t.events),
             grouped(t.duplicates),
             grouped(self.engine.customers() as u64),
@@ -245,7 +226,7 @@ impl Run {
         }
         for (reason, (n, line, detail)) in &t.dead_letters {
             let detail = if detail.is_empty() { String::new() } else { format!(": {detail}") };
-            eprintln!("dead letters {}: {} (first in line {}{detail})", reason.word(), grouped(*n), line + 1);
+            eprintln!("dead letters {}: {} (first in line {}{detail})", reason.word(), grouped(*n), line);
         }
     }
 }
@@ -257,10 +238,10 @@ struct Tally {
     duplicates: u64,
     changes: u64,
     after_end: u64,
-    unreadable_lines: u64,
+    without_arrival: u64,
     segments: BTreeMap<String, Counts>,
-    /// By reason: how many, and the first one's line (zero-based) and detail.
-    dead_letters: BTreeMap<DeadLetterReason, (u64, u32, String)>,
+    /// By reason: how many, and the first one's line and detail.
+    dead_letters: BTreeMap<DeadLetterReason, (u64, usize, String)>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -271,8 +252,7 @@ struct Counts {
 }
 
 impl Tally {
-    fn dead_letter(&mut self, reason: DeadLetterReason, line: u32, detail: &str) {
-        self.unreadable_lines += u64::from(detail.starts_with("no `ts`"));
+    fn dead_letter(&mut self, reason: DeadLetterReason, line: usize, detail: &str) {
         let entry = self.dead_letters.entry(reason).or_insert_with(|| (0, line, detail.to_string()));
         entry.0 += 1;
         if line < entry.1 {
@@ -336,8 +316,8 @@ mod tests {
         let mut tally = Tally::default();
         let mut lines = index(text, &mut tally);
         lines.sort_by_key(|l| l.arrival);
-        assert_eq!(lines.iter().map(|l| l.number).collect::<Vec<_>>(), [2, 0, 4]);
+        assert_eq!(lines.iter().map(|l| l.number).collect::<Vec<_>>(), [3, 1, 5]);
         let (n, first, _) = &tally.dead_letters[&DeadLetterReason::Unreadable];
-        assert_eq!((*n, *first), (2, 3));
+        assert_eq!((*n, *first), (2, 4));
     }
 }

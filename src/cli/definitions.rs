@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 
 use super::Failure;
-use crate::lang::{self, Compiled, Diagnostic, Severity, SourceFile, Workspace};
+use crate::lang::{self, Compiled, Definition, DefinitionKind, Diagnostic, Severity, SourceFile};
 use crate::plan::Plan;
 
 /// The `.seg` files of a folder, sorted by name; sub-folders are workspaces of their own.
@@ -87,9 +87,9 @@ pub(super) fn summary(diagnostics: &[Diagnostic]) -> String {
     }
 }
 
-/// Names of all definitions, in the order of [`crate::ids::DefinitionIndex`].
-pub(super) fn names(workspace: &Workspace) -> Vec<String> {
-    workspace.definitions.iter().map(|d| d.name.clone()).collect()
+/// Whether customers can be in it: segments and stages, not scores.
+pub(super) fn has_members(definition: &Definition) -> bool {
+    matches!(definition.kind, DefinitionKind::Segment(_) | DefinitionKind::Stages(_))
 }
 
 #[cfg(test)]

@@ -59,7 +59,9 @@ pub(super) fn run(args: &Args) -> Outcome {
 /// The counters of a service; made after the exporter.
 pub(super) fn metrics(config: &Config, plan: &Plan) -> Metrics {
     let inputs: Vec<String> = config.inputs.iter().map(|i| i.topic.clone()).collect();
-    Metrics::new(&inputs, &definitions::names(plan.workspace()))
+    let definitions: Vec<(String, bool)> =
+        plan.workspace().definitions.iter().map(|d| (d.name.clone(), definitions::has_members(d))).collect();
+    Metrics::new(&inputs, &definitions)
 }
 
 /// What HTTP answers from.

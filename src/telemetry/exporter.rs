@@ -180,13 +180,13 @@ mod tests {
     fn what_is_counted_is_what_a_scrape_shows() {
         // One recorder per process: the only test that installs it.
         let exporter = Exporter::start(Some(([127, 0, 0, 1], 0).into())).expect("starts");
-        let metrics = super::super::Metrics::new(&["clicks".into()], &["big_spender".into()]);
+        let metrics = super::super::Metrics::new(&["clicks".into()], &[("big_spender".into(), true), ("intent".into(), false)]);
         metrics.input(0).increment(3);
         metrics.latency(crate::model::Cause::Event, crate::time::Millis(7));
         metrics.latency(crate::model::Cause::Timer, crate::time::Millis(70));
         let mut shard = metrics.shard(crate::ids::ShardId(4));
-        shard.members(&[5]);
-        shard.members(&[3]);
+        shard.members(&[5, 0]);
+        shard.members(&[3, 0]);
         shard.customers(11);
         let readings = exporter.readings();
         assert_eq!(readings.by_label(metrics::RECORDS, "input"), [("clicks".to_string(), 3.0)]);

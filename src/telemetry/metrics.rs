@@ -151,7 +151,8 @@ struct Handles {
 
 struct SegmentHandles {
     name: String,
-    members: Gauge,
+    /// `None`: a score or points, which nobody is in.
+    members: Option<Gauge>,
     changes: [OnceLock<Counter>; 3],
 }
 
@@ -166,17 +167,18 @@ fn change_index(kind: &ChangeKind) -> usize {
 }
 
 impl Metrics {
-    /// `inputs` in the order of the configuration, `segments` in the order of [`crate::ids::DefinitionIndex`].
-    pub fn new(inputs: &[String], segments: &[String]) -> Metrics {
-        let segment = |name: &String| SegmentHandles {
+    /// `inputs` in the order of the configuration; `definitions` in the order of [`crate::ids::DefinitionIndex`], each with whether
+    /// customers can be in it (not in a score).
+    pub fn new(inputs: &[String], definitions: &[(String, bool)]) -> Metrics {
+        let segment = |(name, has_members): &(String, bool)| SegmentHandles {
             name: name.clone(),
-            members: gauge!(MEMBERS, "segment" => name.clone()),
+            members: has_members.then(|| gauge!(MEMBERS, "segment" => name.clone())),
             changes: Default::default(),
         };
         Metrics(Arc::new(Handles {
             inputs: inputs.iter().map(|topic| counter!(RECORDS, "input" => topic.clone())).collect(),
-            segments: segments.iter().map(segment).collect(),
-            segment_by_name: segments.iter().enumerate().map(|(i, name)| (name.clone(), i)).collect(),
+            segments: definitions.iter().map(segment).collect(),
+            segment_by_name: definitions.iter().enumerate().map(|(i, (name, _))| (name.clone(), i)).collect(),
             events: counter!(EVENTS),
             duplicates: counter!(DUPLICATES),
             conflicts: counter!(CONFLICTS),
@@ -366,10 +368,10 @@ impl ShardMetrics {
     /// Members of this shard by definition, as [`crate::engine`] counts them.
     pub fn members(&mut self, now: &[u64]) {
         for ((before, now), segment) in self.members.iter_mut().zip(now).zip(&self.metrics.0.segments) {
-            match now.cmp(before) {
-                std::cmp::Ordering::Greater => segment.members.increment((now - *before) as f64),
-                std::cmp::Ordering::Less => segment.members.decrement((*before - now) as f64),
-                std::cmp::Ordering::Equal => {}
+            match (&segment.members, now.cmp(before)) {
+                (Some(gauge), std::cmp::Ordering::Greater) => gauge.increment((now - *before) as f64),
+                (Some(gauge), std::cmp::Ordering::Less) => gauge.decrement((*before - now) as f64),
+                _ => {}
             }
             *before = *now;
         }

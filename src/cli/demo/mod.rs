@@ -23,7 +23,7 @@ use crate::config::{Config, Input, parse_duration};
 use crate::kafka::Settings;
 use crate::kafka::mock::MockBroker;
 use crate::kafka::tail::Tail;
-use crate::lang::{self, DefinitionKind, SourceFile};
+use crate::lang::{self, SourceFile};
 use crate::plan::Plan;
 use crate::runtime::{self, Handle, Start, SystemClock};
 use crate::shop::{Shop, ShopSettings, Stream};
@@ -136,7 +136,7 @@ impl Demo {
             .workspace()
             .definitions
             .iter()
-            .filter(|d| matches!(d.kind, DefinitionKind::Segment(_)))
+            .filter(|d| definitions::has_members(d))
             .map(|d| (d.name.clone(), d.meta.name.clone().unwrap_or_else(|| d.name.clone())))
             .collect();
         let title = format!("embedded broker {}, {PARTITIONS} shards, seed {}", broker.brokers(), args.seed);
