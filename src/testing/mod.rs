@@ -1,5 +1,8 @@
 //! Oracle, workloads, virtual time and faults, for tests only.
 
 pub mod against;
+pub mod broker;
+pub mod client;
+pub mod cluster;
 pub mod oracle;
 pub mod scenario;

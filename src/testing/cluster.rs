@@ -1,0 +1,510 @@
+//! Several workers on one [`Broker`] in virtual time, with processes that die, sleep and come back, and a check of what they leave behind.
+//!
+//! **The check** trusts nothing of the pipeline but the format of the journal: it reads the committed journal of each shard, takes from the
+//! inputs what it names, runs one engine over it, and compares every record of changes, memberships and dead letters, one by one. None
+//! missing, none twice, and every input record in exactly one batch.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::broker::{Broker, Partition, Stored, TransactionId};
+use super::client::{Faults, MemoryClient};
+use crate::engine::output::{DeadLetter, Outputs, Published};
+use crate::engine::{Batch, Engine};
+use crate::ids::{BatchNumber, InputIndex, Position, ShardId};
+use crate::pipeline::{Committed, Fault, Notice, Output, Settings, Sink, Worker, Next};
+use crate::time::{Millis, Timestamp};
+use crate::wire::encode::{self, ChangeRecord};
+use crate::wire::journal::{JournalRecord, input_hash};
+use crate::wire::{DecodeOptions, Partitioner, RawRecord, json};
+
+/// A record that somebody writes to an input.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    pub at: Timestamp,
+    pub input: InputIndex,
+    pub customer: String,
+    pub value: String,
+}
+
+/// What a simulation consists of.
+pub struct Plan {
+    pub seed: u64,
+    pub n_shards: u32,
+    pub n_instances: usize,
+    pub settings: Settings,
+    /// Ascending by instant.
+    pub records: Vec<Planned>,
+    /// When trouble ends, and when everything does. By then every timer has to be due.
+    pub calm: Timestamp,
+    pub end: Timestamp,
+    pub faults: Faults,
+    /// Of a thousand ends of transactions, how many are written over time.
+    pub slow_markers: u32,
+    /// A process dies after about this many calls.
+    pub calls_per_death: Option<u64>,
+    /// Of a thousand ticks, how many see a process sleep for up to 15 s / a new generation of the group / an upstream transaction begin.
+    pub sleeps: u32,
+    pub rebalances: u32,
+    pub upstream: u32,
+    /// How far the machines' clocks are from the broker's.
+    pub skew: Millis,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    pub records: u64,
+    pub changes: u64,
+    pub by_timer: u64,
+    pub dead_letters: u64,
+    pub batches: u64,
+    pub journal_records: u64,
+    pub deaths: u64,
+    pub fenced: u64,
+    pub restores: u64,
+    pub lost: u64,
+    pub abandoned: u64,
+    pub committed: u64,
+    pub aborted: u64,
+    pub uncertain: u64,
+    pub ended: u64,
+    pub stopped: u64,
+    pub cursors: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, r: Tally) {
+        self.records += r.records;
+        self.changes += r.changes;
+        self.by_timer += r.by_timer;
+        self.dead_letters += r.dead_letters;
+        self.batches += r.batches;
+        self.journal_records += r.journal_records;
+        self.deaths += r.deaths;
+        self.fenced += r.fenced;
+        self.restores += r.restores;
+        self.lost += r.lost;
+        self.abandoned += r.abandoned;
+        self.committed += r.committed;
+        self.aborted += r.aborted;
+        self.uncertain += r.uncertain;
+        self.ended += r.ended;
+        self.stopped += r.stopped;
+        self.cursors += r.cursors;
+    }
+}
+
+/// Counts notices, and keeps what was committed as the read view would.
+#[derive(Default)]
+pub struct Watch {
+    pub tally: Tally,
+    /// Reasons of shards that stand still.
+    pub stopped: Vec<(ShardId, String)>,
+    pub committed: Vec<(ShardId, BatchNumber)>,
+}
+
+impl Sink for Watch {
+    fn committed(&mut self, committed: &Committed<'_>) {
+        self.committed.push((committed.shard, committed.batch));
+    }
+
+    fn transaction(&mut self, outcome: &crate::pipeline::Outcome, _: Millis, _: usize) {
+        use crate::pipeline::Outcome;
+        match outcome {
+            Outcome::Committed => self.tally.committed += 1,
+            Outcome::Uncertain(_) => self.tally.uncertain += 1,
+            _ => self.tally.aborted += 1,
+        }
+    }
+
+    fn notice(&mut self, shard: ShardId, notice: &Notice<'_>) {
+        match notice {
+            Notice::Running { .. } => self.tally.restores += 1,
+            Notice::Lost => self.tally.lost += 1,
+            Notice::Abandoned => self.tally.abandoned += 1,
+            Notice::EndingTransaction { .. } => self.tally.ended += 1,
+            Notice::Stopped(stop) => {
+                self.tally.stopped += 1;
+                self.stopped.push((shard, stop.to_string()));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A process.
+struct Instance {
+    id: String,
+    life: Option<(MemoryClient, Worker)>,
+    back_at: Timestamp,
+    sleeps_until: Timestamp,
+}
+
+/// A simulation on its way.
+pub struct Cluster {
+    pub broker: Rc<RefCell<Broker>>,
+    plan: Plan,
+    rng: fastrand::Rng,
+    instances: Vec<Instance>,
+    pub watch: Watch,
+    next_record: usize,
+    upstream: Option<(TransactionId, Timestamp)>,
+}
+
+impl Cluster {
+    pub fn new(plan: Plan, begin: Timestamp) -> Cluster {
+        let mut rng = fastrand::Rng::with_seed(plan.seed);
+        let mut broker = Broker::new(plan.settings.inputs.len() as u16, plan.n_shards, begin, rng.u64(..));
+        broker.slow_markers = plan.slow_markers;
+        let instances = (0..plan.n_instances)
+            .map(|i| Instance { id: format!("segmentd-{i}"), life: None, back_at: begin, sleeps_until: begin })
+            .collect();
+        let broker = Rc::new(RefCell::new(broker));
+        Cluster { broker, plan, rng, instances, watch: Watch::default(), next_record: 0, upstream: None }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.broker.borrow().now
+    }
+
+    fn chance(&mut self, of_thousand: u32) -> bool {
+        self.rng.u32(..1_000) < of_thousand
+    }
+
+    /// Runs to the end and lets every process leave in order.
+    ///
+    /// **Errors:** what is wrong, in words.
+    pub fn run(&mut self) -> Result<(), String> {
+        while self.now() < self.plan.end {
+            self.tick()?;
+        }
+        self.drain()
+    }
+
+    /// Runs up to an instant.
+    pub fn run_until(&mut self, until: Timestamp) -> Result<(), String> {
+        while self.now() < until {
+            self.tick()?;
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) -> Result<(), String> {
+        let calm = self.now() >= self.plan.calm;
+        let step = if calm { self.rng.i64(1..40) } else { self.rng.i64(1..6) };
+        let now = self.now() + Millis(step);
+        self.broker.borrow_mut().advance(now);
+        if calm {
+            self.broker.borrow_mut().slow_markers = 0;
+        }
+        self.produce(now, calm);
+        if !calm {
+            if self.chance(self.plan.rebalances) {
+                self.broker.borrow_mut().rebalance();
+            }
+            if self.chance(self.plan.sleeps) {
+                let i = self.rng.usize(..self.instances.len());
+                self.instances[i].sleeps_until = now + Millis(self.rng.i64(100..15_000));
+            }
+        }
+        for i in 0..self.instances.len() {
+            self.instance(i, now, calm)?;
+        }
+        Ok(())
+    }
+
+    fn produce(&mut self, now: Timestamp, calm: bool) {
+        if self.upstream.is_none() && !calm && self.chance(self.plan.upstream) {
+            let until = now + Millis(self.rng.i64(1..3_000));
+            self.upstream = Some((self.broker.borrow_mut().begin(), until));
+        }
+        while let Some(record) = self.plan.records.get(self.next_record).filter(|r| r.at <= now) {
+            let shard = Partitioner::Murmur2.partition(record.customer.as_bytes(), self.plan.n_shards);
+            let transaction = self.upstream.map(|(t, _)| t).filter(|_| self.rng.bool());
+            let (key, value) = (record.customer.as_bytes(), record.value.as_bytes());
+            self.broker.borrow_mut().produce(record.input, ShardId(shard), key, value, transaction);
+            self.next_record += 1;
+        }
+        if let Some((transaction, until)) = self.upstream
+            && (now >= until || calm)
+        {
+            let commit = self.rng.u8(..4) > 0;
+            self.broker.borrow_mut().end(transaction, commit);
+            self.upstream = None;
+        }
+    }
+
+    fn instance(&mut self, i: usize, now: Timestamp, calm: bool) -> Result<(), String> {
+        let instance = &mut self.instances[i];
+        if now < instance.sleeps_until && !calm {
+            return Ok(());
+        }
+        if instance.life.is_none() {
+            if now < instance.back_at && !calm {
+                return Ok(());
+            }
+            let settings = Settings { transactional_id: instance.id.clone(), ..self.plan.settings.clone() };
+            let topics = settings.inputs.iter().map(|i| i.topic.to_string()).collect();
+            let skew = Millis(self.rng.i64(-self.plan.skew.0..=self.plan.skew.0));
+            let faults = if calm { Faults::default() } else { self.plan.faults };
+            let mut client = MemoryClient::new(&self.broker, &instance.id, topics, faults, skew, self.rng.u64(..));
+            if !calm {
+                client.dies_at = self.plan.calls_per_death.map(|calls| self.rng.u64(1..2 * calls));
+            }
+            instance.life = Some((client, Worker::new(Arc::new(settings))));
+        }
+        let Some((client, worker)) = &mut instance.life else { return Ok(()) };
+        if calm {
+            client.dies_at = None;
+            client.set_faults(Faults { latency: self.plan.faults.latency, ..Faults::default() });
+        }
+        for _ in 0..50 {
+            let next = worker.step(client, &mut self.watch);
+            if client.is_dead() {
+                self.watch.tally.deaths += 1;
+                instance.life = None;
+                instance.back_at = now + Millis(self.rng.i64(0..14_000));
+                return Ok(());
+            }
+            match next {
+                Ok(Next::Now) => {}
+                Ok(Next::At(_)) => return Ok(()),
+                Ok(Next::Drained) => return Err("drained without being asked".into()),
+                Err(Fault::Fenced(_)) => {
+                    self.watch.tally.fenced += 1;
+                    client.leave();
+                    instance.life = None;
+                    instance.back_at = now + Millis(100);
+                    return Ok(());
+                }
+                Err(fault) => return Err(format!("a worker ends: {fault}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets every process end in order.
+    pub fn drain(&mut self) -> Result<(), String> {
+        for instance in &mut self.instances {
+            let Some((client, worker)) = &mut instance.life else { continue };
+            worker.drain(client);
+            let mut drained = false;
+            for _ in 0..10_000 {
+                let now = self.broker.borrow().now + Millis(1);
+                self.broker.borrow_mut().advance(now);
+                if worker.step(client, &mut self.watch).map_err(|fault| fault.to_string())? == Next::Drained {
+                    drained = true;
+                    break;
+                }
+            }
+            if !drained {
+                return Err(format!("{} does not come to an end", instance.id));
+            }
+            client.leave();
+            instance.life = None;
+        }
+        Ok(())
+    }
+
+    /// Compares what is to be seen in the output topics with one engine that follows the journal.
+    ///
+    /// **Errors:** the first difference.
+    pub fn check(&self) -> Result<Tally, String> {
+        if let Some((shard, why)) = self.watch.stopped.first() {
+            return Err(format!("shard {shard} stands still: {why}"));
+        }
+        let mut tally = self.watch.tally;
+        for shard in (0..self.plan.n_shards).map(ShardId) {
+            self.check_shard(shard, &mut tally).map_err(|e| format!("shard {shard}: {e}"))?;
+        }
+        Ok(tally)
+    }
+
+    fn check_shard(&self, shard: ShardId, tally: &mut Tally) -> Result<(), String> {
+        let broker = self.broker.borrow();
+        let settings = &self.plan.settings;
+        let topics: Vec<&str> = settings.inputs.iter().map(|i| &*i.topic).collect();
+        let inputs: Vec<Vec<&Stored>> =
+            (0..topics.len()).map(|i| broker.committed(Partition::Input(InputIndex(i as u16), shard))).collect();
+        let mut engine = Engine::new(settings.plan.clone(), settings.engine.clone());
+        let mut decoders: Vec<json::Decoder> = topics
+            .iter()
+            .map(|_| {
+                let options = DecodeOptions {
+                    unknown_events: settings.unknown_events,
+                    wrong_type: settings.wrong_type,
+                    ..DecodeOptions::lenient()
+                };
+                json::Decoder::new(settings.plan.schema().clone(), options)
+            })
+            .collect();
+        let mut expected: Vec<Published> = Vec::new();
+        let mut dead: Vec<DeadLetter> = Vec::new();
+        let mut taken = vec![0usize; topics.len()];
+        let mut last = vec![Timestamp::MIN; topics.len()];
+        let mut number = 0;
+        for stored in broker.committed(Partition::Output(Output::Journal, shard)) {
+            let record = JournalRecord::decode(stored.value.as_deref().unwrap_or_default()).map_err(|e| e.to_string())?;
+            tally.journal_records += 1;
+            for batch in &record.batches {
+                number += 1;
+                if batch.number != BatchNumber(number) {
+                    return Err(format!("batch {} where {number} was to follow", batch.number));
+                }
+                let mut records: Vec<(Timestamp, usize, &Stored)> = Vec::new();
+                for read in &batch.reads {
+                    let i = read.input.at();
+                    while let Some(stored) = inputs[i].get(taken[i]).filter(|s| s.offset < read.next_offset) {
+                        last[i] = last[i].max(stored.timestamp.min(batch.arrival_cap.unwrap_or(Timestamp::MIN)));
+                        records.push((last[i], i, stored));
+                        taken[i] += 1;
+                    }
+                }
+                records.sort_by_key(|(arrival, i, stored)| (*arrival, *i, stored.offset));
+                let mut input = Batch::default();
+                for (arrival, i, stored) in records {
+                    let position = Position { input: InputIndex(i as u16), partition: shard.0, offset: stored.offset };
+                    let raw = RawRecord { position, arrival, key: stored.key.as_deref(), value: stored.value.as_deref() };
+                    decoders[i].decode(&raw, &mut input);
+                }
+                if input_hash(&input) != batch.input_hash {
+                    return Err(format!("batch {number} was of other records than the journal says"));
+                }
+                let mut outputs = Outputs::default();
+                let applied = engine.apply(&input, batch.idle_until, &mut outputs);
+                if (applied.clock, applied.cursor) != (batch.clock, batch.cursor) {
+                    return Err(format!("batch {number}: clock or cursor differ: {applied:?}, {batch:?}"));
+                }
+                tally.cursors += u64::from(applied.cursor.is_some());
+                tally.batches += 1;
+                tally.records += input.records.len() as u64;
+                expected.append(&mut outputs.changes);
+                dead.append(&mut outputs.dead_letters);
+            }
+        }
+        for (i, input) in inputs.iter().enumerate() {
+            if taken[i] != input.len() {
+                return Err(format!("{} of {} records of input {i} were read", taken[i], input.len()));
+            }
+        }
+        tally.changes += expected.len() as u64;
+        tally.by_timer += expected.iter().filter(|p| p.change.cause == crate::model::Cause::Timer).count() as u64;
+        tally.dead_letters += dead.len() as u64;
+        check_changes(&broker.committed(Partition::Output(Output::Changes, shard)), &expected, &topics)?;
+        check_memberships(&broker.committed(Partition::Output(Output::Memberships, shard)), &expected)?;
+        check_dead_letters(&broker.committed(Partition::Output(Output::DeadLetters, shard)), &dead, &inputs)
+    }
+
+    /// The published changes of a shard, each customer's in its order.
+    pub fn changes(&self, shard: ShardId) -> Result<BTreeMap<String, Vec<ChangeRecord>>, String> {
+        let broker = self.broker.borrow();
+        let mut out: BTreeMap<String, Vec<ChangeRecord>> = BTreeMap::new();
+        for stored in broker.committed(Partition::Output(Output::Changes, shard)) {
+            let change = parse(stored)?;
+            out.entry(change.customer.clone()).or_default().push(change);
+        }
+        Ok(out)
+    }
+
+    /// What one engine makes of the inputs of a shard in one go, merged by arrival, with the clock moved to the end: what must come out
+    /// of a single log whatever happens on the way.
+    pub fn pure(&self, shard: ShardId) -> Result<BTreeMap<String, Vec<ChangeRecord>>, String> {
+        let broker = self.broker.borrow();
+        let settings = &self.plan.settings;
+        let topics: Vec<&str> = settings.inputs.iter().map(|i| &*i.topic).collect();
+        let mut records = Vec::new();
+        for i in 0..topics.len() {
+            records.extend(broker.committed(Partition::Input(InputIndex(i as u16), shard)).into_iter().map(|s| (s.timestamp, i, s)));
+        }
+        records.sort_by_key(|(arrival, i, stored)| (*arrival, *i, stored.offset));
+        let options = DecodeOptions { unknown_events: settings.unknown_events, ..DecodeOptions::lenient() };
+        let mut decoder = json::Decoder::new(settings.plan.schema().clone(), options);
+        let mut batch = Batch::default();
+        for (arrival, i, stored) in records {
+            let position = Position { input: InputIndex(i as u16), partition: shard.0, offset: stored.offset };
+            decoder.decode(&RawRecord { position, arrival, key: stored.key.as_deref(), value: stored.value.as_deref() }, &mut batch);
+        }
+        let engine_settings = crate::engine::Settings { output_budget: usize::MAX, ..settings.engine.clone() };
+        let mut engine = Engine::new(settings.plan.clone(), engine_settings);
+        let mut outputs = Outputs::default();
+        engine.apply(&batch, Some(self.plan.end), &mut outputs);
+        let mut out: BTreeMap<String, Vec<ChangeRecord>> = BTreeMap::new();
+        for published in &outputs.changes {
+            let change = expected_record(published, &topics)?;
+            out.entry(change.customer.clone()).or_default().push(change);
+        }
+        Ok(out)
+    }
+}
+
+fn parse(stored: &Stored) -> Result<ChangeRecord, String> {
+    let mut change = ChangeRecord::parse(stored.value.as_deref().unwrap_or_default()).map_err(|e| e.to_string())?;
+    if change.emitted_at.take().is_none() {
+        return Err(format!("a change without emitted_at: {change:?}"));
+    }
+    Ok(change)
+}
+
+fn expected_record(published: &Published, topics: &[&str]) -> Result<ChangeRecord, String> {
+    let mut bytes = Vec::new();
+    encode::change_json(&published.change, None, topics, &mut bytes);
+    ChangeRecord::parse(&bytes).map_err(|e| e.to_string())
+}
+
+fn check_changes(found: &[&Stored], expected: &[Published], topics: &[&str]) -> Result<(), String> {
+    for (i, (stored, published)) in found.iter().zip(expected).enumerate() {
+        let (found, expected) = (parse(stored)?, expected_record(published, topics)?);
+        if found != expected {
+            return Err(format!("change {i} is\n{found:?}\nand should be\n{expected:?}"));
+        }
+        if stored.key.as_deref() != Some(published.change.customer.as_bytes()) {
+            return Err(format!("change {i} has the key {:?}", stored.key));
+        }
+    }
+    if found.len() != expected.len() {
+        return Err(format!("{} changes are published, {} should be", found.len(), expected.len()));
+    }
+    Ok(())
+}
+
+fn check_memberships(found: &[&Stored], expected: &[Published]) -> Result<(), String> {
+    if found.len() != expected.len() {
+        return Err(format!("{} membership records for {} changes", found.len(), expected.len()));
+    }
+    for (i, (stored, published)) in found.iter().zip(expected).enumerate() {
+        let mut key = Vec::new();
+        encode::membership_key_json(&published.change.customer, &published.change.segment, &mut key);
+        let value = published.membership.as_ref().map(|membership| {
+            let mut value = Vec::new();
+            encode::membership_json(membership, &mut value);
+            value
+        });
+        if stored.key.as_ref() != Some(&key) || stored.value != value {
+            return Err(format!("membership record {i} is {stored:?} after {published:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn check_dead_letters(found: &[&Stored], expected: &[DeadLetter], inputs: &[Vec<&Stored>]) -> Result<(), String> {
+    if found.len() != expected.len() {
+        return Err(format!("{} dead letters, {} should be", found.len(), expected.len()));
+    }
+    for (i, (stored, dead)) in found.iter().zip(expected).enumerate() {
+        let header = |name: &str| {
+            let value = stored.headers.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone()).unwrap_or_default();
+            String::from_utf8(value).unwrap_or_default()
+        };
+        let original = inputs[dead.position.input.at()].iter().find(|s| s.offset == dead.position.offset);
+        let same = original.is_some_and(|o| (&o.key, &o.value) == (&stored.key, &stored.value));
+        let named = header("__streams.errors.exception") == dead.reason.word()
+            && header("__streams.errors.offset") == dead.position.offset.to_string();
+        if !same || !named {
+            return Err(format!("dead letter {i} is {stored:?}, should be {dead:?}"));
+        }
+    }
+    Ok(())
+}
