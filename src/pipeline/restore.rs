@@ -370,8 +370,8 @@ impl Shard {
             if *left == 0 || !self.read_again(settings, client, recovered, batch, record.offset, &mut record.targets, left)? {
                 return Ok(false);
             }
-            let decided = self.decide(batch.number, batch.arrival_cap, batch.idle_until);
-            self.compare(batch, decided)?;
+            let (decided, _) = self.decide(batch.number, batch.arrival_cap, batch.idle_until);
+            compare(batch, &decided)?;
             self.inputs.finish(client);
             sink.replayed(self.id, &self.outputs.changes);
             self.number = batch.number;
@@ -458,27 +458,25 @@ impl Shard {
         // The last record may just have been taken.
         Ok(self.inputs.lanes.iter().zip(&*targets).all(|(lane, target)| lane.next_offset >= *target))
     }
+}
 
-    /// The proof: what was decided again is what was decided then.
-    fn compare(&self, expected: &JournalBatch, decided: Option<JournalBatch>) -> Result<(), Stop> {
-        let batch = expected.number;
-        let Some(found) = decided else {
-            return Err(Stop::Mismatch { batch, what: "effect", found: "none".into(), expected: format!("{} changes", expected.changes) });
-        };
-        let pairs: [(&'static str, String, String); 8] = [
-            ("number of records", found.records.to_string(), expected.records.to_string()),
-            ("hash of the inputs", format!("{:016x}", found.input_hash), format!("{:016x}", expected.input_hash)),
-            ("number of changes", found.changes.to_string(), expected.changes.to_string()),
-            ("hash of the changes", format!("{:032x}", found.change_hash), format!("{:032x}", expected.change_hash)),
-            ("number of dead letters", found.dead_letters.to_string(), expected.dead_letters.to_string()),
-            ("clock", found.clock.to_string(), expected.clock.to_string()),
-            ("cursor", format!("{:?}", found.cursor), format!("{:?}", expected.cursor)),
-            ("leader epoch", format!("{:?}", found.reads), format!("{:?}", expected.reads)),
-        ];
-        match pairs.into_iter().find(|(_, found, expected)| found != expected) {
-            Some((what, found, expected)) => Err(Stop::Mismatch { batch, what, found, expected }),
-            None => Ok(()),
-        }
+/// The proof: what was decided again is what was decided then.
+fn compare(expected: &JournalBatch, found: &JournalBatch) -> Result<(), Stop> {
+    let batch = expected.number;
+    let pairs: [(&'static str, String, String); 7] = [
+        ("number of records", found.records.to_string(), expected.records.to_string()),
+        ("hash of the inputs", format!("{:016x}", found.input_hash), format!("{:016x}", expected.input_hash)),
+        ("number of changes", found.changes.to_string(), expected.changes.to_string()),
+        ("hash of the changes", format!("{:032x}", found.change_hash), format!("{:032x}", expected.change_hash)),
+        ("number of dead letters", found.dead_letters.to_string(), expected.dead_letters.to_string()),
+        ("clock", found.clock.to_string(), expected.clock.to_string()),
+        // The cursor may differ: it names the next timer to be looked at, and wake-ups without effect, which are not in the journal,
+        // look at timers too.
+        ("reads", format!("{:?}", found.reads), format!("{:?}", expected.reads)),
+    ];
+    match pairs.into_iter().find(|(_, found, expected)| found != expected) {
+        Some((what, found, expected)) => Err(Stop::Mismatch { batch, what, found, expected }),
+        None => Ok(()),
     }
 }
 

@@ -13,7 +13,6 @@ use super::settings::{Format, InputSettings, Settings};
 use super::sink::{BatchReport, Notice, Sink};
 use super::staged::{Journal, Sealed, Staged};
 use super::stop::Stop;
-use crate::engine::output::HerdCursor;
 use crate::engine::{Batch, Engine, Outputs};
 use crate::ids::{BatchNumber, InputIndex, ShardId};
 use crate::time::{Millis, Timestamp};
@@ -103,7 +102,6 @@ pub(super) struct Shard {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Herd {
     pub idle_until: Option<Timestamp>,
-    pub cursor: HerdCursor,
 }
 
 /// What a turn of a shard came to.
@@ -160,10 +158,11 @@ impl Shard {
             Phase::Running => Phase::Draining(stop),
             Phase::Draining(before) => Phase::Draining(before.or(stop)),
             Phase::Stopped(before) => Phase::Stopped(before),
-            Phase::Queued | Phase::Restoring(_) => match stop {
-                Some(stop) => Phase::Stopped(stop),
-                None => Phase::Draining(None),
-            },
+            Phase::Queued | Phase::Restoring(_) => {
+                // Half a restore is nobody's state: it may not write anything.
+                self.last_offsets.clear();
+                stop.map_or(Phase::Draining(None), Phase::Stopped)
+            }
         };
     }
 
@@ -276,8 +275,11 @@ impl Shard {
         idle_until: Option<Timestamp>,
         now: Timestamp,
     ) {
-        let batch = self.decide(BatchNumber(self.number.0 + 1), cap, idle_until);
-        if let Some(batch) = batch {
+        let in_herd = self.herd.is_some();
+        let (batch, changed) = self.decide(BatchNumber(self.number.0 + 1), cap, idle_until);
+        // A wake-up that finds no timer due leaves nothing to journal. The end of a herd is journaled even if nothing came of it: a replay
+        // has to end it at the same place.
+        if changed || in_herd {
             self.number = batch.number;
             let mut decoded = DecodeCounts::default();
             for decoder in &mut self.decoders {
@@ -298,24 +300,24 @@ impl Shard {
         self.inputs.finish(client);
     }
 
-    /// Runs the engine over the batch at hand; the outputs stand in `self.outputs`. `None`: nothing durable came of it, as of a wake-up
-    /// that finds no timer due; then there is nothing to journal.
-    pub fn decide(&mut self, number: BatchNumber, arrival_cap: Option<Timestamp>, idle_until: Option<Timestamp>) -> Option<JournalBatch> {
+    /// Runs the engine over the batch at hand; the outputs stand in `self.outputs`. Also tells whether anything durable came of it.
+    pub fn decide(&mut self, number: BatchNumber, arrival_cap: Option<Timestamp>, idle_until: Option<Timestamp>) -> (JournalBatch, bool) {
         self.outputs.changes.clear();
         self.outputs.dead_letters.clear();
         self.outputs.bytes = 0;
         self.outputs.counts = Default::default();
         let applied = self.engine.apply(&self.batch, idle_until, &mut self.outputs);
-        self.herd = applied.cursor.map(|cursor| Herd { idle_until, cursor });
+        self.herd = applied.cursor.map(|_| Herd { idle_until });
         let outputs = &self.outputs;
-        if self.batch.records.is_empty() && !applied.changed {
-            assert!(outputs.changes.is_empty() && outputs.dead_letters.is_empty(), "outputs of a move that changed nothing: {outputs:?}");
-            return None;
-        }
+        let changed = applied.changed || !self.batch.records.is_empty();
+        assert!(
+            changed || outputs.changes.is_empty() && outputs.dead_letters.is_empty(),
+            "outputs of a move that changed nothing: {outputs:?}"
+        );
         for published in &outputs.changes {
             self.hasher.add(published);
         }
-        Some(JournalBatch {
+        let batch = JournalBatch {
             number,
             reads: self.inputs.reads(),
             arrival_cap,
@@ -327,7 +329,8 @@ impl Shard {
             changes: outputs.changes.len() as u32,
             change_hash: self.hasher.take(),
             dead_letters: outputs.dead_letters.len() as u32,
-        })
+        };
+        (batch, changed)
     }
 
     /// Lets the clock of an idle shard move where a timer is due and the end of every log is proved (LANGUAGE.md S3).

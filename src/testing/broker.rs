@@ -213,13 +213,7 @@ impl Broker {
 
     /// Appends a record to an input, under log-append time.
     pub fn produce(&mut self, input: InputIndex, shard: ShardId, key: &[u8], value: &[u8], transaction: Option<TransactionId>) {
-        let record = Stored {
-            offset: 0,
-            timestamp: self.now,
-            key: Some(key.to_vec()),
-            value: Some(value.to_vec()),
-            headers: Vec::new(),
-        };
+        let record = Stored { offset: 0, timestamp: self.now, key: Some(key.to_vec()), value: Some(value.to_vec()), headers: Vec::new() };
         self.append(Partition::Input(input, shard), record, transaction);
     }
 
@@ -386,9 +380,7 @@ impl Broker {
     pub fn committed_offset(&self, shard: ShardId) -> CommittedOffset {
         match self.offsets.get(&shard) {
             Some(Offset { pending: Some(_), .. }) => CommittedOffset::Unstable,
-            Some(Offset { stable: Some((offset, metadata)), .. }) => {
-                CommittedOffset::At { offset: *offset, metadata: metadata.clone() }
-            }
+            Some(Offset { stable: Some((offset, metadata)), .. }) => CommittedOffset::At { offset: *offset, metadata: metadata.clone() },
             _ => CommittedOffset::Absent,
         }
     }
@@ -490,8 +482,7 @@ impl Broker {
         let target = |shard: ShardId| order[shard.0 as usize % order.len()];
         let mut free: BTreeSet<ShardId> = shards.iter().copied().collect();
         for (id, member) in &mut self.members {
-            let leave: Vec<ShardId> =
-                member.owned.iter().copied().filter(|s| target(*s) != *id && !member.revoking.contains(s)).collect();
+            let leave: Vec<ShardId> = member.owned.iter().copied().filter(|s| target(*s) != *id && !member.revoking.contains(s)).collect();
             free.retain(|shard| !member.owned.contains(shard));
             if !leave.is_empty() {
                 member.revoking.extend(&leave);

@@ -6,9 +6,7 @@ use std::rc::Rc;
 
 use super::broker::{Broker, GroupNews, Partition, Refusal, Stored};
 use crate::ids::{InputIndex, ShardId};
-use crate::pipeline::{
-    Client, Event, InputLog, LaneFault, LaneId, Mark, Message, Outcome, Output, Recovered, Source, Start, Transaction,
-};
+use crate::pipeline::{Client, Event, InputLog, LaneFault, LaneId, Mark, Message, Outcome, Output, Recovered, Source, Start, Transaction};
 use crate::time::{Millis, Timestamp};
 
 /// What goes wrong, and how often. **Units:** of a thousand occasions.
@@ -204,7 +202,10 @@ impl MemoryClient {
             let mut flight = flight;
             match self.step(&mut flight) {
                 None => {
-                    flight.at = self.later();
+                    // Records go out in batches.
+                    if !matches!(flight.step, Step::Send(..)) || self.rng.u8(..8) == 0 {
+                        flight.at = self.later() + Millis(1);
+                    }
                     self.flight = Some(flight);
                 }
                 Some(outcome) => {

@@ -1,0 +1,334 @@
+//! The shard pipeline in virtual time over a log in memory: processes that die at every call, transactions that abort or end in doubt,
+//! rebalances, sleepers, open upstream transactions. Whatever happens, the committed outputs are those of one engine over the journal.
+//!
+//! Seeds are printed with every failure; `SEED=n cargo test --test pipeline` runs one, `SEEDS=n` as many as one likes.
+
+use std::sync::Arc;
+
+use segmentd::ids::{InputIndex, ShardId};
+use segmentd::lang::{self, SourceFile};
+use segmentd::pipeline::{InputSettings, Output, Settings};
+use segmentd::plan;
+use segmentd::testing::broker::Partition;
+use segmentd::testing::client::Faults;
+use segmentd::testing::cluster::{Cluster, Plan, Planned, Tally};
+use segmentd::time::{Millis, Timestamp};
+
+const BEGIN: Timestamp = Timestamp(1_764_000_000_000);
+
+const DEFINITIONS: &str = r#"
+workspace { timezone "UTC" currency EUR }
+event view  is activity { product string  price money in EUR }
+event add   { product_id string  quantity int  price money in EUR }
+event buy   { total money in EUR }
+trait plan  string
+cart { add add  clear buy }
+score heat  { half_life 4s  view + 10  add + 30  buy resets  cap 100 }
+
+segment looking   { when any view in last 3s  emit views = count(view) in last 3s }
+segment busy      { when at least 3 view in last 2s }
+segment idle      { when no view in last 5s and any view ever }
+segment hot       { when score(heat) >= 25  exit when score(heat) < 8 }
+segment abandoned { when cart is not empty and cart.changed_at at least 2s ago  emit value = cart.value }
+segment spender   { when sum(buy.total) in last 10s >= 100 EUR }
+segment patient   { when any view in last 4s for at least 1500ms }
+segment gold      { when customer.plan = "gold" and in segment looking }
+"#;
+
+fn plan() -> Arc<plan::Plan> {
+    let compiled = lang::compile(&[SourceFile::new("pipeline.seg", DEFINITIONS.to_string())]);
+    let errors: Vec<String> = compiled.errors().map(|d| d.to_string()).collect();
+    let workspace = compiled.workspace.unwrap_or_else(|| panic!("does not compile: {}", errors.join("\n")));
+    Arc::new(plan::Plan::compile(Arc::new(workspace)))
+}
+
+/// Visits of a few customers: events with own ids, some twice, some without sense.
+fn records(rng: &mut fastrand::Rng, n: usize, n_inputs: u16, until: Timestamp) -> Vec<Planned> {
+    let mut at = BEGIN;
+    let mean = ((until - BEGIN).0 / n as i64).max(1);
+    let mut out: Vec<Planned> = Vec::new();
+    for i in 0..n {
+        at = (at + Millis(if rng.u8(..5) == 0 { rng.i64(0..8 * mean) } else { rng.i64(0..mean) })).min(until);
+        if i > 0 && rng.u8(..15) == 0 {
+            let again = out[rng.usize(..out.len())].clone();
+            out.push(Planned { at, ..again });
+            continue;
+        }
+        let customer = format!("c{}", rng.u32(..24));
+        let ts = match rng.u8(..4) {
+            0 => format!(r#","ts":"{}""#, at - Millis(rng.i64(0..4_000))),
+            _ => String::new(),
+        };
+        let body = match rng.u8(..14) {
+            0..=5 => format!(r#""event":"view","properties":{{"product":"p{}","price":"{}.50"}}"#, rng.u8(..9), rng.u8(..50)),
+            6..=8 => format!(r#""event":"add","properties":{{"product_id":"p{}","price":"{}"}}"#, rng.u8(..9), rng.u8(1..50)),
+            9 | 10 => format!(r#""event":"buy","properties":{{"total":"{}"}}"#, rng.u8(..90)),
+            11 => format!(r#""traits":{{"plan":"{}"}}"#, if rng.bool() { "gold" } else { "tin" }),
+            12 => r#""event":"buy","properties":{"total":"a lot"}"#.to_string(),
+            _ => r#""event":"#.to_string(),
+        };
+        let value = format!(r#"{{"id":"e{i}","customer":"{customer}"{ts},{body}}}"#);
+        let input = InputIndex(rng.u16(..n_inputs));
+        out.push(Planned { at, input, customer, value });
+    }
+    out
+}
+
+fn settings(rng: &mut fastrand::Rng, n_inputs: u16, n_shards: u32) -> Settings {
+    let inputs = (0..n_inputs).map(|i| InputSettings::json(["clicks", "purchases", "profiles"][i as usize], n_shards)).collect();
+    let mut settings = Settings::new("", inputs, plan());
+    settings.batch_records = [1, 3, 50, 5_000][rng.usize(..4)];
+    settings.engine.output_budget = [300, 4_000, 4 << 20][rng.usize(..3)];
+    settings.revoke_budget = Millis([50, 3_000][rng.usize(..2)]);
+    settings
+}
+
+fn seeds(default: u64) -> std::ops::Range<u64> {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    match (number("SEED"), number("SEEDS")) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, n) => 0..n.unwrap_or(default),
+    }
+}
+
+/// A simulation with its trouble.
+fn simulation(seed: u64, trouble: impl FnOnce(&mut fastrand::Rng, &mut Plan)) -> Cluster {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let (n_inputs, n_shards) = (rng.u16(1..4), rng.u32(1..4));
+    let calm = BEGIN + Millis(rng.i64(5_000..40_000));
+    let n = rng.usize(20..400);
+    let mut plan = Plan {
+        seed,
+        n_shards,
+        n_instances: 1,
+        settings: settings(&mut rng, n_inputs, n_shards),
+        records: records(&mut rng, n, n_inputs, calm),
+        calm,
+        end: calm + Millis(90_000),
+        faults: Faults { latency: Millis(rng.i64(0..20)), ..Faults::default() },
+        slow_markers: 0,
+        calls_per_death: None,
+        sleeps: 0,
+        rebalances: 0,
+        upstream: 0,
+        skew: Millis(0),
+    };
+    trouble(&mut rng, &mut plan);
+    Cluster::new(plan, BEGIN)
+}
+
+fn run_all(default: u64, trouble: impl Fn(&mut fastrand::Rng, &mut Plan), also: impl Fn(&Cluster) -> Result<(), String>) -> Tally {
+    let mut sum = Tally::default();
+    for seed in seeds(default) {
+        let begun = std::time::Instant::now();
+        let mut cluster = simulation(seed, &trouble);
+        let outcome = cluster.run().and_then(|()| cluster.check()).and_then(|tally| also(&cluster).map(|()| tally));
+        match outcome {
+            Ok(tally) => {
+                if std::env::var("STORY").is_ok() {
+                    println!("{seed} {:?} {tally:?}", begun.elapsed());
+                }
+                sum += tally
+            }
+            Err(why) => {
+                let story = &cluster.watch.story;
+                let last =
+                    story[story.len().saturating_sub(std::env::var("STORY").map_or(60, |n| n.parse().expect("a number")))..].join("\n");
+                panic!("{last}\nSEED={seed}: {why}");
+            }
+        }
+    }
+    println!("{sum:?}");
+    sum
+}
+
+fn same_as_pure(cluster: &Cluster) -> Result<(), String> {
+    let n_shards = cluster.broker.borrow().n_shards();
+    for shard in (0..n_shards).map(ShardId) {
+        let (found, pure) = (cluster.changes(shard)?, cluster.pure(shard)?);
+        for customer in found.keys().chain(pure.keys()) {
+            let (found, pure) = (found.get(customer), pure.get(customer));
+            if found != pure {
+                return Err(format!("shard {shard}: changes of {customer} are\n{found:#?}\nand should be\n{pure:#?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn without_trouble_the_changes_are_those_of_one_engine_over_the_log() {
+    let tally = run_all(
+        30,
+        |rng, plan| {
+            // Several inputs are merged by what was there when; one is a single truth.
+            plan.settings.inputs.truncate(1);
+            plan.records.iter_mut().for_each(|r| r.input = InputIndex(0));
+            plan.n_instances = rng.usize(1..3);
+        },
+        same_as_pure,
+    );
+    assert!(tally.changes > 1_000 && tally.by_timer > 500 && tally.dead_letters > 100 && tally.cursors > 10, "{tally:?}");
+}
+
+#[test]
+fn with_all_kinds_of_trouble_a_single_log_still_gives_the_same_changes() {
+    let tally = run_all(
+        40,
+        |rng, plan| {
+            plan.settings.inputs.truncate(1);
+            plan.records.iter_mut().for_each(|r| r.input = InputIndex(0));
+            all_trouble(rng, plan);
+            plan.upstream = 0;
+            plan.skew = Millis(0);
+        },
+        same_as_pure,
+    );
+    assert!(tally.deaths > 50 && tally.uncertain > 20 && tally.aborted > 50 && tally.restores > 200, "{tally:?}");
+}
+
+fn all_trouble(rng: &mut fastrand::Rng, plan: &mut Plan) {
+    plan.n_instances = rng.usize(1..4);
+    plan.faults = Faults {
+        abort: [0, 10, 50][rng.usize(..3)],
+        uncertain: [0, 30, 200][rng.usize(..3)],
+        lost_answer: [0, 200][rng.usize(..2)],
+        slow_fetch: [0, 300][rng.usize(..2)],
+        latency: plan.faults.latency,
+    };
+    plan.slow_markers = [0, 500][rng.usize(..2)];
+    plan.calls_per_death = [None, Some(300), Some(3_000), Some(20_000)][rng.usize(..4)];
+    plan.sleeps = [0, 1][rng.usize(..2)];
+    plan.rebalances = [0, 2, 10][rng.usize(..3)];
+    plan.upstream = [0, 5][rng.usize(..2)];
+    plan.skew = Millis([0, 9][rng.usize(..2)]);
+}
+
+#[test]
+fn with_all_kinds_of_trouble_nothing_is_missing_and_nothing_comes_twice() {
+    let tally = run_all(60, all_trouble, |_| Ok(()));
+    assert!(tally.deaths > 50 && tally.uncertain > 50 && tally.aborted > 100 && tally.restores > 300 && tally.lost > 5, "{tally:?}");
+}
+
+#[test]
+fn a_process_that_dies_at_any_single_call_loses_and_repeats_nothing() {
+    // One short run, and a death at each of its calls in turn.
+    let short = |dies_at: Option<u64>| {
+        let mut cluster = simulation(7, |rng, plan| {
+            plan.settings.inputs.truncate(2);
+            plan.calm = BEGIN + Millis(1_500);
+            plan.end = plan.calm + Millis(25_000);
+            plan.records = records(rng, 25, 2, BEGIN + Millis(1_000));
+            plan.n_shards = 1;
+            plan.settings.inputs = vec![InputSettings::json("clicks", 1), InputSettings::json("purchases", 1)];
+            plan.settings.batch_records = 10;
+        });
+        cluster.dies_once(dies_at);
+        cluster
+    };
+    let mut whole = short(None);
+    whole.run().expect("no trouble");
+    let calls = whole.calls();
+    assert!(calls > 500, "{calls} calls");
+    let mut deaths = 0;
+    for at in (1..calls).step_by((calls / 150) as usize) {
+        let mut cluster = short(Some(at));
+        let tally = cluster.run().and_then(|()| cluster.check()).unwrap_or_else(|why| panic!("death at call {at}: {why}"));
+        deaths += tally.deaths;
+    }
+    assert!(deaths > 60, "{deaths} deaths");
+}
+
+/// One shard and inputs of one's own making.
+fn small(n_inputs: u16, records: Vec<Planned>) -> Cluster {
+    simulation(1, |_, plan| {
+        plan.n_shards = 1;
+        let inputs = (0..n_inputs).map(|i| InputSettings::json(["clicks", "purchases"][i as usize], 1)).collect();
+        plan.settings = Settings::new("", inputs, plan.settings.plan.clone());
+        plan.records = records;
+        plan.calm = BEGIN;
+        plan.end = BEGIN + Millis(60_000);
+    })
+}
+
+fn view(at: i64, input: u16) -> Planned {
+    Planned { at: BEGIN + Millis(at), input: InputIndex(input), customer: "c".into(), value: r#"{"customer":"c","event":"view"}"#.into() }
+}
+
+fn names(cluster: &Cluster) -> Vec<String> {
+    let changes = cluster.changes(ShardId(0)).expect("readable");
+    changes.values().flatten().map(|c| format!("{} {}", c.change, c.segment)).collect()
+}
+
+#[test]
+fn an_open_upstream_transaction_marks_nobody_inactive() {
+    let mut cluster = small(1, vec![view(100, 0)]);
+    cluster.run_until(BEGIN + Millis(1_000)).expect("runs");
+    let upstream = cluster.broker.borrow_mut().begin();
+    let value = r#"{"customer":"c","event":"view"}"#;
+    cluster.broker.borrow_mut().produce(InputIndex(0), ShardId(0), b"c", value.as_bytes(), Some(upstream));
+    // Long after the first visit the customer would be idle, were there not a record that waits.
+    cluster.run_until(BEGIN + Millis(20_000)).expect("runs");
+    assert_eq!(names(&cluster), ["entered looking"]);
+    cluster.broker.borrow_mut().end(upstream, true);
+    cluster.run_until(BEGIN + Millis(50_000)).expect("runs");
+    cluster.drain().expect("ends");
+    let tally = cluster.check().expect("exactly once");
+    assert_eq!(tally.records, 2);
+    let found = names(&cluster);
+    assert!(found.contains(&"entered idle".to_string()), "{found:?}");
+    let changes = cluster.changes(ShardId(0)).expect("readable");
+    let idle = changes["c"].iter().find(|c| c.segment == "idle").expect("entered");
+    // Of the second visit, at its own arrival.
+    assert!(idle.since >= BEGIN + Millis(6_000), "{idle:?}");
+}
+
+#[test]
+fn a_silent_input_holds_nobody_up_and_an_unanswered_question_holds_the_clock() {
+    let mut cluster = small(2, vec![view(100, 0), view(2_000, 0), view(4_000, 0)]);
+    cluster.run_until(BEGIN + Millis(30_000)).expect("runs");
+    cluster.drain().expect("ends");
+    let tally = cluster.check().expect("exactly once");
+    assert_eq!((tally.records, tally.stopped), (3, 0));
+    assert!(names(&cluster).contains(&"entered idle".to_string()));
+
+    let mut deaf = small(2, vec![view(100, 0), view(2_000, 0)]);
+    deaf.deafen();
+    deaf.run_until(BEGIN + Millis(30_000)).expect("runs");
+    assert_eq!(names(&deaf), [] as [&str; 0], "without a proof that the other input is empty nothing is applied");
+}
+
+/// Runs three visits, does something to the log, and starts again.
+fn after(harm: impl FnOnce(&Cluster)) -> Vec<String> {
+    let mut cluster = small(2, vec![view(100, 0), view(200, 1), view(2_000, 0)]);
+    cluster.run_until(BEGIN + Millis(10_000)).expect("runs");
+    cluster.drain().expect("ends");
+    cluster.check().expect("exactly once");
+    harm(&cluster);
+    let published = names(&cluster);
+    cluster.run_until(BEGIN + Millis(20_000)).expect("runs");
+    assert_eq!(names(&cluster), published, "nothing may be published");
+    cluster.watch.stopped.iter().map(|(_, why)| why.clone()).collect()
+}
+
+#[test]
+fn what_was_read_and_is_gone_stops_the_shard_with_its_range() {
+    let input = Partition::Input(InputIndex(0), ShardId(0));
+    let journal = Partition::Output(Output::Journal, ShardId(0));
+    let cases: Vec<(&str, Box<dyn FnOnce(&Cluster)>)> = vec![
+        ("", Box::new(|_| {})),
+        ("clicks: records 0 to 0 are needed", Box::new(move |c| c.broker.borrow_mut().truncate(input, 1))),
+        ("clicks was deleted and created again", Box::new(|c| c.broker.borrow_mut().recreate(InputIndex(0)))),
+        ("clicks ends at offset 0, but everything before", Box::new(move |c| c.broker.borrow_mut().empty(input))),
+        ("the journal is empty, beside a committed offset of batch", Box::new(move |c| c.broker.borrow_mut().empty(journal))),
+        ("hash of the inputs", Box::new(move |c| c.broker.borrow_mut().tamper(input, 1, br#"{"customer":"d","event":"view"}"#))),
+        ("is not readable", Box::new(move |c| c.broker.borrow_mut().tamper(journal, 0, b"\xff\xff"))),
+    ];
+    for (expected, harm) in cases {
+        let stopped = after(harm);
+        match expected {
+            "" => assert_eq!(stopped, [] as [&str; 0]),
+            expected => assert!(stopped.len() == 1 && stopped[0].contains(expected), "{stopped:?} should say {expected:?}"),
+        }
+    }
+}
