@@ -92,16 +92,17 @@ impl Engine {
                 }
             }
         }
-        // R2: what would turn at this very millisecond without the record is left to its timers.
+        // R2: what would turn at this very millisecond without the record is left to its timers; all that is due now is looked at again
+        // with the record, which may be what it owes its turn to.
         self.without.clear();
         self.agenda.clear();
-        let due_now = work.customer.next_due() <= t;
-        if due_now {
+        if work.customer.next_due() <= t {
             work.new_pass();
             for i in 0..work.customer.deadlines.len() {
                 let (unit, until) = work.customer.deadlines[i];
                 let member = work.customer.is_member(unit);
                 if until <= t {
+                    self.agenda.add(unit);
                     let would = work.wants(program, unit, member, t).holds;
                     if would != member {
                         self.without.push((unit, would));
@@ -126,10 +127,6 @@ impl Engine {
         }
         if slot.is_none() {
             program.initial.iter().for_each(|unit| agenda.add(*unit));
-        }
-        if due_now {
-            // A dwell that is full at this very millisecond may owe it to the record that its operand still holds.
-            agenda.add_users_of_dwells(&program.plan);
         }
         let event_id = record.id.map(|id| batch.text(id));
         let step = Step::Record(RecordStep { t, ts, in_order, position: record.position, id: event_id });

@@ -13,7 +13,6 @@ use super::reason;
 use crate::ids::Position;
 use crate::limits::{EMIT_TEXT_BYTES_MAX, PUBLISHED_BYTES_BASE};
 use crate::model::{Cause, CauseEvent, Change, ChangeKind, Membership, Origin, Value, change_id};
-use crate::plan::Plan;
 use crate::plan::node::{SegmentUnit, UnitId, UnitKind};
 use crate::time::Timestamp;
 
@@ -66,22 +65,6 @@ impl Agenda {
     pub fn add(&mut self, unit: UnitId) {
         self.sorted &= self.units.last().is_none_or(|last| *last < unit);
         self.units.push(unit);
-    }
-
-    /// Adds what refers to the dwells that are on it, and through dwells to those.
-    pub fn add_users_of_dwells(&mut self, plan: &Plan) {
-        let mut i = 0;
-        while let Some(unit) = self.units.get(i) {
-            let unit = &plan.units[*unit as usize];
-            if matches!(unit.kind, UnitKind::Dwell { .. }) {
-                for dependent in &unit.dependents {
-                    if !self.units.contains(dependent) {
-                        self.add(*dependent);
-                    }
-                }
-            }
-            i += 1;
-        }
     }
 
     fn sort(&mut self) {
