@@ -121,6 +121,12 @@ pub fn run(
         let pending = || without.iter().any(|(u, would)| *u == unit && *would == verdict.holds);
         if verdict.holds == member {
             stepped.moved |= work.customer.set_deadline(unit, verdict.until);
+            if without.iter().any(|(u, _)| *u == unit) {
+                // The record carries on what would have ended at this millisecond: a dwell that is complete now holds only with it.
+                for dependent in &program.plan.units[unit as usize].dependents {
+                    agenda.insert(*dependent);
+                }
+            }
             continue;
         }
         if pending() {
