@@ -242,7 +242,11 @@ impl Work {
             Node::InSegment { unit, .. } => self.unit_until(program, *unit, t),
             Node::Held { unit, operand, at_least } => {
                 let operand = self.deep_until(program, *operand, t);
-                held(self.customer.unit(*unit).map(|e| e.since), operand, *at_least, t)
+                match self.customer.unit(*unit).map(|e| e.since) {
+                    // About to begin by a timer of this very millisecond.
+                    None if operand.holds => Verdict { holds: false, until: operand.until.min(t + *at_least), ..operand },
+                    since => held(since, operand, *at_least, t),
+                }
             }
             _ => self.node(program, id, t),
         }
