@@ -41,10 +41,11 @@ pub(super) fn run(args: &Args) -> Outcome {
         definitions::print_diagnostics(&compiled.diagnostics);
         if let Some(plan) = &plan {
             for report in plan.report() {
-                let version = workspace.iter().flat_map(|w| &w.definitions).find(|d| d.name == report.segment).map(|d| d.hash.to_string());
-                writeln!(out, "{}  semantic version {}  lang 1", report.segment, version.as_deref().map_or("", |v| &v[..8.min(v.len())]))?;
-                let width = report.lines.iter().map(|(head, _)| head.chars().count()).max().unwrap_or(0).max(8);
-                for (head, text) in &report.lines {
+                writeln!(out, "{}", head(&report, workspace.as_deref()))?;
+                // The head has it.
+                let lines: Vec<_> = report.lines.iter().filter(|(heading, _)| heading != "version").collect();
+                let width = lines.iter().map(|(head, _)| head.chars().count()).max().unwrap_or(0).max(8);
+                for (head, text) in lines {
                     for (i, line) in text.lines().enumerate() {
                         writeln!(out, "  {:width$} {line}", if i == 0 { head.as_str() } else { "" })?;
                     }
@@ -58,6 +59,13 @@ pub(super) fn run(args: &Args) -> Outcome {
         }
     }
     if workspace.is_some() { Ok(()) } else { Err(Failure::check()) }
+}
+
+/// `cart_abandoned  semantic version 4f1c8a02  lang 1`.
+fn head(report: &crate::plan::SegmentReport, workspace: Option<&Workspace>) -> String {
+    let definition = workspace.and_then(|w| w.definitions.iter().find(|d| d.name == report.segment));
+    let version = definition.map(|d| d.hash.to_string()).unwrap_or_default();
+    format!("{}  semantic version {}  lang 1", report.segment, &version[..8.min(version.len())])
 }
 
 fn kind(kind: &DefinitionKind) -> &'static str {
