@@ -5,6 +5,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
+use prost::Message;
+
 use segmentd::engine::batch::{Batch, Body};
 use segmentd::engine::output::Published;
 use segmentd::ids::{ChangeId, InputIndex, Position, PropertyIndex, SemanticHash};
@@ -14,7 +16,8 @@ use segmentd::model::{
 use segmentd::plan::schema::Schema;
 use segmentd::time::Timestamp;
 use segmentd::wire::encode::{change_hash, change_json, membership_json};
-use segmentd::wire::{DecodeOptions, Partitioner, RawRecord, json};
+use segmentd::wire::proto::v1;
+use segmentd::wire::{DecodeOptions, Partitioner, RawRecord, json, protobuf};
 
 const RECORDS: usize = 10_000;
 
@@ -33,7 +36,7 @@ fn decode() {
     let schema = schema();
     let events: Vec<Vec<u8>> = (0..RECORDS).map(event).collect();
     let bytes = events.iter().map(Vec::len).sum::<usize>() / RECORDS;
-    let mut decoder = json::Decoder::new(schema, DecodeOptions::strict());
+    let mut decoder = json::Decoder::new(schema.clone(), DecodeOptions::strict());
     let mut batch = Batch::default();
     for shape in ["event first", "event last"] {
         let events: Vec<Vec<u8>> = match shape {
@@ -50,6 +53,18 @@ fn decode() {
         });
         println!("decode JSON, {bytes} bytes, {shape}: {cost:.0} ns");
     }
+    let messages: Vec<Vec<u8>> = events.iter().map(|e| message(e)).collect();
+    let bytes = messages.iter().map(Vec::len).sum::<usize>() / RECORDS;
+    let mut decoder = protobuf::Decoder::new(schema, DecodeOptions::strict());
+    let cost = best(|| {
+        batch.clear();
+        for (i, value) in messages.iter().enumerate() {
+            let position = Position { input: InputIndex(0), partition: 0, offset: i as i64 };
+            decoder.decode(&RawRecord { position, arrival: Timestamp(1), key: None, value: Some(value) }, &mut batch);
+        }
+        assert!(matches!(black_box(&batch).records[0].body, Body::Event { .. }));
+    });
+    println!("decode protobuf, {bytes} bytes: {cost:.0} ns");
     let keys: Vec<String> = (0..RECORDS).map(|i| format!("c-{i}")).collect();
     let cost = best(|| {
         black_box(keys.iter().fold(0, |sum, key| sum ^ Partitioner::Murmur2.partition(key.as_bytes(), 64)));
@@ -110,6 +125,23 @@ fn event_last(event: &[u8]) -> Vec<u8> {
     let moved = text.replacen(r#""event":"product_viewed","#, "", 1);
     let (head, _) = moved.rsplit_once('}').expect("an object");
     format!(r#"{head},"event":"product_viewed"}}"#).into_bytes()
+}
+
+/// The same as protobuf.
+fn message(event: &[u8]) -> Vec<u8> {
+    let event: serde_json::Value = serde_json::from_slice(event).expect("JSON");
+    let text = |name: &str| event[name].as_str().expect("a text").to_string();
+    let properties = event["properties"].as_object().expect("an object").iter();
+    let value = |v: &serde_json::Value| v1::Value { kind: v.as_str().map(|t| v1::value::Kind::Text(t.into())) };
+    v1::Event {
+        id: text("id"),
+        customer: text("customer"),
+        ts: Timestamp::parse_rfc3339(&text("ts")).map(|t| t.0),
+        event: Some(text("event")),
+        properties: properties.map(|(name, v)| (name.clone(), value(v))).collect(),
+        ..v1::Event::default()
+    }
+    .encode_to_vec()
 }
 
 fn schema() -> Arc<Schema> {

@@ -80,12 +80,8 @@ impl Shapes {
             name: &t.name,
             pointer: t.pointer.clone().unwrap_or_else(|| vec![t.name.clone()]),
             ty: &t.ty,
-            code: match t.ty {
-                Type::Money(MoneyCurrency::Property(p)) => {
-                    catalogue.traits.get(p.at()).map(|t| t.pointer.clone().unwrap_or_else(|| vec![t.name.clone()]))
-                }
-                _ => None,
-            },
+            // The language allows traits only a fixed currency.
+            code: None,
         }));
         Shapes { event_names: NameTable::new(catalogue.events.iter().map(|e| e.name.as_str())), events, traits }
     }
