@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::reader::{Fields, Malformed, Read, Span, text};
+use super::reader::{Fields, Malformed, Read, Span, bytes, fixed64, text, varint};
 use crate::engine::batch::{Batch, Datum};
 use crate::model::{InstantFormat, Type};
 use crate::wire::draft::cut;
@@ -46,10 +46,10 @@ pub(super) struct Reader<'a, 'b> {
 }
 
 impl Reader<'_, '_> {
-    /// Reads the entries that stand as field `field` of the message at `span`. The slots stay in the memory.
-    pub fn object(&mut self, span: Span, field: u32, shape: &ObjectShape, ordered: bool) -> Read<Frame> {
+    /// Reads the entries that stand under `tag` in the message at `span`. The slots stay in the memory.
+    pub fn object(&mut self, span: Span, tag: u32, shape: &ObjectShape, ordered: bool) -> Read<Frame> {
         let mut frame = self.work.slots.begin(shape, ordered);
-        self.entries(span, field, shape, 0, &mut frame)?;
+        self.entries(span, tag, shape, 0, &mut frame)?;
         self.end(shape, &mut frame)?;
         Ok(frame)
     }
@@ -70,24 +70,42 @@ impl Reader<'_, '_> {
     }
 
     /// The entries of a map, which is a repeated message of a key (1) and a value (2).
-    pub fn entries(&mut self, span: Span, field: u32, shape: &ObjectShape, node: usize, frame: &mut Frame) -> Read<()> {
+    pub fn entries(&mut self, span: Span, tag: u32, shape: &ObjectShape, node: usize, frame: &mut Frame) -> Read<()> {
         let mut expected = 0;
         let mut fields = Fields::of(self.bytes, span);
-        while let Some((number, wire)) = fields.next()? {
-            if number != field {
-                continue;
-            }
-            let (key, value) = entry(self.bytes, wire.span()?)?;
-            let at = &shape.nodes[node];
-            match at.names.find(key, expected) {
-                Some(place) => {
-                    expected = place + 1;
-                    self.member(value, shape, at.children[place] as usize, frame)?;
+        loop {
+            match fields.tag()? {
+                0 => return Ok(()),
+                found if found == tag => {
+                    let (key, value) = entry(self.bytes, fields.span()?)?;
+                    let at = &shape.nodes[node];
+                    match at.names.find(key, expected) {
+                        Some(place) => {
+                            expected = place + 1;
+                            self.member(value, shape, at.children[place] as usize, frame)?;
+                        }
+                        None => frame.unknown += u64::from(node == 0),
+                    }
                 }
-                None => frame.unknown += u64::from(node == 0),
+                other => fields.skip(other)?,
             }
         }
-        Ok(())
+    }
+
+    /// Gives each item of a list to `each`.
+    fn items(&mut self, span: Span, mut each: impl FnMut(&mut Self, usize, Span) -> Result<(), Fault>) -> Result<(), Fault> {
+        let mut fields = Fields::of(self.bytes, span);
+        let mut index = 0;
+        loop {
+            match fields.tag()? {
+                0 => return Ok(()),
+                ITEM => {
+                    each(self, index, fields.span()?)?;
+                    index += 1;
+                }
+                other => fields.skip(other)?,
+            }
+        }
     }
 
     fn member(&mut self, value: Span, shape: &ObjectShape, node: usize, frame: &mut Frame) -> Read<()> {
@@ -95,19 +113,13 @@ impl Reader<'_, '_> {
         if !at.names.is_empty() {
             self.work.slots.void(shape, &at.below, frame);
             match kind(self.bytes, value)? {
-                Kind::Record(span) => self.entries(span, 1, shape, node, frame)?,
+                Kind::Record(span) => self.entries(span, ENTRY, shape, node, frame)?,
                 Kind::List(span) => {
-                    let mut index = 0usize;
-                    let mut fields = Fields::of(self.bytes, span);
-                    while let Some((number, wire)) = fields.next()? {
-                        if number == 1 {
-                            let item = wire.span()?;
-                            if let Some(place) = at.names.find(&index.to_string(), index) {
-                                self.member(item, shape, at.children[place] as usize, frame)?;
-                            }
-                            index += 1;
-                        }
-                    }
+                    let walk = self.items(span, |reader, index, item| {
+                        let child = at.names.find(&index.to_string(), index).map(|place| at.children[place] as usize);
+                        child.map_or(Ok(()), |child| reader.member(item, shape, child, frame).map_err(Fault::from))
+                    });
+                    walk.map_err(|_| Malformed)?;
                 }
                 _ => {}
             }
@@ -144,17 +156,14 @@ impl Reader<'_, '_> {
             }
             (Shape::List { element, shape }, Kind::List(span)) => {
                 let base = self.work.slots.begin_list();
-                let mut fields = Fields::of(self.bytes, span);
-                while let Some((number, wire)) = fields.next()? {
-                    if number == 1 {
-                        let datum = wire.span().map_err(Fault::from).and_then(|item| self.datum(item, element, shape));
-                        self.work.slots.element(base, datum)?;
-                    }
-                }
+                self.items(span, |reader, _, item| {
+                    let datum = reader.datum(item, element, shape);
+                    reader.work.slots.element(base, datum)
+                })?;
                 return Ok(self.work.slots.end_list(base, self.batch));
             }
             (Shape::Record(shape), Kind::Record(span)) => {
-                let frame = self.object(span, 1, shape, false)?;
+                let frame = self.object(span, ENTRY, shape, false)?;
                 return self.work.slots.record(shape, frame, self.batch);
             }
             _ => {}
@@ -165,49 +174,73 @@ impl Reader<'_, '_> {
 
 /// Key and value of a map's entry.
 #[inline]
-fn entry(bytes: &[u8], span: Span) -> Read<(&str, Span)> {
+fn entry(record: &[u8], span: Span) -> Read<(&str, Span)> {
+    const KEY: u32 = bytes(1);
+    const VALUE: u32 = bytes(2);
     let (mut key, mut value) = (Span::default(), Span::default());
-    let mut fields = Fields::of(bytes, span);
-    while let Some((number, wire)) = fields.next()? {
-        match number {
-            1 => key = wire.span()?,
-            2 => value = wire.span()?,
-            _ => {}
+    let mut fields = Fields::of(record, span);
+    loop {
+        match fields.tag()? {
+            0 => return Ok((text(record, key)?, value)),
+            KEY => key = fields.span()?,
+            VALUE => value = fields.span()?,
+            other => fields.skip(other)?,
         }
     }
-    Ok((text(bytes, key)?, value))
 }
 
+/// Of a map in `Traits` and `Record`.
+pub(super) const ENTRY: u32 = bytes(1);
+/// Of `List`.
+const ITEM: u32 = bytes(1);
+
 /// Reads the `Value` at `span`.
-fn kind(bytes: &[u8], span: Span) -> Read<Kind<'_>> {
+#[inline]
+fn kind(record: &[u8], span: Span) -> Read<Kind<'_>> {
+    const BOOL: u32 = varint(1);
+    const INT: u32 = varint(2);
+    const NUMBER: u32 = fixed64(3);
+    const TEXT: u32 = bytes(4);
+    const INSTANT: u32 = varint(5);
+    const DURATION: u32 = varint(6);
+    const GEO: u32 = bytes(7);
+    const LIST: u32 = bytes(8);
+    const RECORD: u32 = bytes(9);
     let mut kind = Kind::Null;
-    let mut fields = Fields::of(bytes, span);
-    while let Some((number, wire)) = fields.next()? {
-        kind = match number {
-            1 => Kind::Bool(wire.bool()?),
-            2 => Kind::Int(wire.int()?),
-            3 => Kind::Number(wire.double()?),
-            4 => Kind::Text(text(bytes, wire.span()?)?),
-            5 => Kind::Instant(wire.int()?),
-            6 => Kind::Duration(wire.int()?),
-            7 => {
-                let (mut lat, mut lon) = (0.0, 0.0);
-                let mut fields = Fields::of(bytes, wire.span()?);
-                while let Some((number, wire)) = fields.next()? {
-                    match number {
-                        1 => lat = wire.double()?,
-                        2 => lon = wire.double()?,
-                        _ => {}
-                    }
-                }
-                Kind::Geo(lat, lon)
+    let mut fields = Fields::of(record, span);
+    loop {
+        kind = match fields.tag()? {
+            0 => return Ok(kind),
+            BOOL => Kind::Bool(fields.bool()?),
+            INT => Kind::Int(fields.int()?),
+            NUMBER => Kind::Number(fields.double()?),
+            TEXT => Kind::Text(text(record, fields.span()?)?),
+            INSTANT => Kind::Instant(fields.int()?),
+            DURATION => Kind::Duration(fields.int()?),
+            GEO => geo(record, fields.span()?)?,
+            LIST => Kind::List(fields.span()?),
+            RECORD => Kind::Record(fields.span()?),
+            other => {
+                fields.skip(other)?;
+                kind
             }
-            8 => Kind::List(wire.span()?),
-            9 => Kind::Record(wire.span()?),
-            _ => kind,
         };
     }
-    Ok(kind)
+}
+
+fn geo(record: &[u8], span: Span) -> Read<Kind<'_>> {
+    const LAT: u32 = fixed64(1);
+    const LON: u32 = fixed64(2);
+    let (mut lat, mut lon) = (0.0, 0.0);
+    let mut fields = Fields::of(record, span);
+    loop {
+        match fields.tag()? {
+            0 => return Ok(Kind::Geo(lat, lon)),
+            LAT => lat = fields.double()?,
+            LON => lon = fields.double()?,
+            other => fields.skip(other)?,
+        }
+    }
 }
 
 /// Numbers as their shortest decimal text; `None` for lists, records and numbers that are none.

@@ -18,8 +18,8 @@ use super::{DecodeCounts, DecodeOptions, RawRecord, scalar};
 use crate::engine::batch::{Batch, TextRange};
 use crate::plan::schema::Schema;
 use crate::time::Timestamp;
-use fields::{Reader, Work};
-use reader::{Fields, Malformed, Read, Span, text};
+use fields::{ENTRY, Reader, Work};
+use reader::{Fields, Malformed, Read, Span, bytes, text, varint};
 
 /// Decodes records of one input; keeps memory between records, so one per thread.
 pub struct Decoder {
@@ -30,18 +30,20 @@ pub struct Decoder {
     work: Work,
 }
 
-/// Numbers of the fields of `Event`.
-mod field {
-    pub const ID: u32 = 1;
-    pub const CUSTOMER: u32 = 2;
-    pub const TS: u32 = 3;
-    pub const EVENT: u32 = 4;
-    pub const PROPERTIES: u32 = 5;
-    pub const TRAITS: u32 = 6;
-    pub const CONSENT: u32 = 7;
-    pub const LIST: u32 = 8;
-    pub const MERGE: u32 = 9;
-    pub const ERASE: u32 = 10;
+/// Tags of the fields of `Event`.
+mod tag {
+    use super::reader::{bytes, varint};
+
+    pub const ID: u32 = bytes(1);
+    pub const CUSTOMER: u32 = bytes(2);
+    pub const TS: u32 = varint(3);
+    pub const EVENT: u32 = bytes(4);
+    pub const PROPERTIES: u32 = bytes(5);
+    pub const TRAITS: u32 = bytes(6);
+    pub const CONSENT: u32 = bytes(7);
+    pub const LIST: u32 = bytes(8);
+    pub const MERGE: u32 = bytes(9);
+    pub const ERASE: u32 = varint(10);
 }
 
 /// The outer fields of a record.
@@ -51,7 +53,9 @@ struct Outer<'a> {
     customer: &'a str,
     ts: Option<i64>,
     event: Option<&'a str>,
-    has_traits: bool,
+    /// Where the first property and the first traits begin, their tag included.
+    properties: Option<usize>,
+    traits: Option<usize>,
     consent: Option<Consent<'a>>,
     list: Option<ListEntry<'a>>,
     merge: bool,
@@ -98,10 +102,10 @@ impl Decoder {
         let ts = outer.ts.map(|ms| instant(ms, "`ts` is no instant")).transpose()?;
         let draft = Draft { customer, id, ts, ..Draft::default() };
         if let Some(name) = outer.event {
-            return self.event(bytes, name, draft, batch);
+            return self.event(bytes, name, outer.properties, draft, batch);
         }
-        if outer.has_traits {
-            return self.traits(bytes, draft, batch);
+        if let Some(first) = outer.traits {
+            return self.traits(bytes, first, draft, batch);
         }
         if let Some(Consent { purpose, granted, until }) = outer.consent {
             let until = until.map(|ms| instant(ms, "`until` of a consent is no instant")).transpose()?;
@@ -130,28 +134,30 @@ impl Decoder {
         }))
     }
 
-    fn event(&mut self, bytes: &[u8], name: &str, draft: Draft, batch: &mut Batch) -> Result<Draft, Rejection> {
+    fn event(&mut self, bytes: &[u8], name: &str, first: Option<usize>, draft: Draft, batch: &mut Batch) -> Result<Draft, Rejection> {
         let Some(event) = self.shapes.event(name) else {
             return Ok(Draft { body: DraftBody::unknown_event(name, batch), ..draft });
         };
         let shape = &self.shapes.events[event.at()];
         let mut reader = Reader { bytes, batch, work: &mut self.work };
         reader.work.slots.clear();
-        let mut frame = reader.object(whole(bytes), field::PROPERTIES, shape, false)?;
+        let mut frame = reader.object(Span::new(first.unwrap_or(bytes.len()), bytes.len()), tag::PROPERTIES, shape, false)?;
         let slots = self.work.slots.settle_slots(&frame, batch);
         Ok(Draft { body: DraftBody::Event { event, slots }, wrong: frame.faults(shape), ..draft })
     }
 
     /// Unknown traits are ignored and counted; a record of nothing else still creates its customer (LANGUAGE.md R60).
-    fn traits(&mut self, bytes: &[u8], draft: Draft, batch: &mut Batch) -> Result<Draft, Rejection> {
+    fn traits(&mut self, bytes: &[u8], first: usize, draft: Draft, batch: &mut Batch) -> Result<Draft, Rejection> {
         let shape = &self.shapes.traits;
         let mut reader = Reader { bytes, batch, work: &mut self.work };
         reader.work.slots.clear();
         let mut frame = reader.work.slots.begin(shape, true);
-        let mut fields = Fields::of(bytes, whole(bytes));
-        while let Some((number, wire)) = fields.next()? {
-            if number == field::TRAITS {
-                reader.entries(wire.span()?, 1, shape, 0, &mut frame)?;
+        let mut fields = Fields::of(bytes, Span::new(first, bytes.len()));
+        loop {
+            match fields.tag()? {
+                0 => break,
+                tag::TRAITS => reader.entries(fields.span()?, ENTRY, shape, 0, &mut frame)?,
+                other => fields.skip(other)?,
             }
         }
         reader.end(shape, &mut frame)?;
@@ -163,65 +169,78 @@ impl Decoder {
 }
 
 impl<'a> Outer<'a> {
-    fn read(bytes: &'a [u8]) -> Read<Outer<'a>> {
+    fn read(record: &'a [u8]) -> Read<Outer<'a>> {
         let mut outer = Outer::default();
-        let mut fields = Fields::of(bytes, whole(bytes));
-        while let Some((number, wire)) = fields.next()? {
-            match number {
-                field::ID => outer.id = text(bytes, wire.span()?)?,
-                field::CUSTOMER => outer.customer = text(bytes, wire.span()?)?,
-                field::TS => outer.ts = Some(wire.int()?),
-                field::EVENT => outer.event = Some(text(bytes, wire.span()?)?),
-                field::PROPERTIES => drop(wire.span()?),
-                field::TRAITS => {
-                    wire.span()?;
-                    outer.has_traits = true;
+        let mut fields = Fields::of(record, Span::new(0, record.len()));
+        loop {
+            let start = fields.pos;
+            match fields.tag()? {
+                0 => return Ok(outer),
+                tag::ID => outer.id = text(record, fields.span()?)?,
+                tag::CUSTOMER => outer.customer = text(record, fields.span()?)?,
+                tag::TS => outer.ts = Some(fields.int()?),
+                tag::EVENT => outer.event = Some(text(record, fields.span()?)?),
+                tag::PROPERTIES => {
+                    fields.span()?;
+                    outer.properties.get_or_insert(start);
                 }
-                field::CONSENT => {
-                    let consent = outer.consent.get_or_insert_default();
-                    let mut fields = Fields::of(bytes, wire.span()?);
-                    while let Some((number, wire)) = fields.next()? {
-                        match number {
-                            1 => consent.purpose = text(bytes, wire.span()?)?,
-                            2 => consent.granted = Some(wire.bool()?),
-                            3 => consent.until = Some(wire.int()?),
-                            _ => {}
-                        }
-                    }
+                tag::TRAITS => {
+                    fields.span()?;
+                    outer.traits.get_or_insert(start);
                 }
-                field::LIST => {
-                    let list = outer.list.get_or_insert_default();
-                    let mut fields = Fields::of(bytes, wire.span()?);
-                    while let Some((number, wire)) = fields.next()? {
-                        match number {
-                            1 => list.name = text(bytes, wire.span()?)?,
-                            2 => list.member = Some(wire.bool()?),
-                            _ => {}
-                        }
-                    }
-                }
-                field::MERGE => {
-                    wire.span()?;
+                tag::CONSENT => outer.consent.get_or_insert_default().read(record, fields.span()?)?,
+                tag::LIST => outer.list.get_or_insert_default().read(record, fields.span()?)?,
+                tag::MERGE => {
+                    fields.span()?;
                     outer.merge = true;
                 }
-                field::ERASE => {
-                    wire.bool()?;
+                tag::ERASE => {
+                    fields.bool()?;
                     outer.erase = true;
                 }
-                _ => {}
+                other => fields.skip(other)?,
             }
         }
-        Ok(outer)
     }
 
     fn bodies(&self) -> usize {
-        let there = [self.event.is_some(), self.has_traits, self.consent.is_some(), self.list.is_some(), self.merge, self.erase];
+        let there = [self.event.is_some(), self.traits.is_some(), self.consent.is_some(), self.list.is_some(), self.merge, self.erase];
         there.into_iter().filter(|there| *there).count()
     }
 }
 
-fn whole(bytes: &[u8]) -> Span {
-    Span { start: 0, end: bytes.len() as u32 }
+impl<'a> Consent<'a> {
+    fn read(&mut self, record: &'a [u8], span: Span) -> Read<()> {
+        const PURPOSE: u32 = bytes(1);
+        const GRANTED: u32 = varint(2);
+        const UNTIL: u32 = varint(3);
+        let mut fields = Fields::of(record, span);
+        loop {
+            match fields.tag()? {
+                0 => return Ok(()),
+                PURPOSE => self.purpose = text(record, fields.span()?)?,
+                GRANTED => self.granted = Some(fields.bool()?),
+                UNTIL => self.until = Some(fields.int()?),
+                other => fields.skip(other)?,
+            }
+        }
+    }
+}
+
+impl<'a> ListEntry<'a> {
+    fn read(&mut self, record: &'a [u8], span: Span) -> Read<()> {
+        const NAME: u32 = bytes(1);
+        const MEMBER: u32 = varint(2);
+        let mut fields = Fields::of(record, span);
+        loop {
+            match fields.tag()? {
+                0 => return Ok(()),
+                NAME => self.name = text(record, fields.span()?)?,
+                MEMBER => self.member = Some(fields.bool()?),
+                other => fields.skip(other)?,
+            }
+        }
+    }
 }
 
 fn instant(ms: i64, fault: &'static str) -> Result<Timestamp, Rejection> {
