@@ -136,16 +136,12 @@ pub(super) fn run(args: &Args) -> Outcome {
         None => Box::new(BufWriter::with_capacity(1 << 20, std::io::stdout().lock())),
     };
     let mut line = Vec::new();
-    let mut n = 0;
-    for record in Shop::new(settings) {
-        if n == count || end.is_some_and(|end| record.arrival >= end) {
-            break;
-        }
+    let wanted = Shop::new(settings).take_while(|r| end.is_none_or(|end| r.arrival < end));
+    for record in wanted.take(usize::try_from(count).unwrap_or(usize::MAX)) {
         line.clear();
         record.write_json(true, &mut line);
         line.push(b'\n');
         sink.write_all(&line)?;
-        n += 1;
     }
     sink.flush()?;
     Ok(())

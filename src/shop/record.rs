@@ -104,7 +104,7 @@ impl Body {
     }
 
     pub(super) fn consent(customer: u32) -> Body {
-        Body::Consent { granted: fastrand::Rng::with_seed(u64::from(customer) ^ 0x636f_6e73_656e_74).f64() < 0.6 }
+        Body::Consent { granted: fastrand::Rng::with_seed(u64::from(customer) ^ 0x0063_6f6e_7365_6e74).f64() < 0.6 }
     }
 
     /// The event's name, if it is an event.

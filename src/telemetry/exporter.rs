@@ -86,11 +86,14 @@ impl Exporter {
     }
 }
 
+/// Name, labels, value.
+type Sample = (String, Vec<(String, String)>, f64);
+
 /// Values out of the exporter's text.
 #[derive(Clone, Debug, Default)]
 pub struct Readings {
-    /// Name, labels, value, in the order of the text.
-    samples: Vec<(String, Vec<(String, String)>, f64)>,
+    /// In the order of the text.
+    samples: Vec<Sample>,
 }
 
 impl Readings {
