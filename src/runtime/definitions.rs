@@ -31,7 +31,11 @@ struct Named {
     hash: String,
 }
 
-/// Makes sure that the folder's set is the one in force; publishes it into an empty topic.
+/// Makes sure that the folder's set is the one in force, publishes it into an empty topic, and gives the set in force **as it was first
+/// written**: two texts of one meaning may order their conditions differently, and reasons, which the hash of changes covers, follow the text.
+///
+/// Until definitions can change while shards run, the first record of the topic is in force, so that of two instances that start on an
+/// empty topic with different folders only one goes on.
 ///
 /// **Errors:** [`Error::SetDiffers`] with the segments that differ; operations that fail.
 pub(super) fn settle(
@@ -39,21 +43,25 @@ pub(super) fn settle(
     admin: &Admin,
     topic: &str,
     files: &[SourceFile],
-    workspace: &Workspace,
-) -> Result<(), Error> {
-    let stored = kafka::definitions::read(settings, admin, topic)?;
-    match stored.last() {
-        None => {
-            // Two instances may do this at once: equal folders publish the same record twice, which means the same.
-            kafka::definitions::publish(settings, topic, workspace.hash, &encode(files, workspace))?;
-            tracing::info!(set = %workspace.hash, definitions = workspace.definitions.len(), "published the folder's definitions");
-            match kafka::definitions::read(settings, admin, topic)?.last() {
-                Some(set) if set.hash != workspace.hash => Err(differs(set, workspace)),
-                _ => Ok(()),
-            }
-        }
-        Some(set) if set.hash == workspace.hash => Ok(()),
-        Some(set) => Err(differs(set, workspace)),
+    folder: &Workspace,
+) -> Result<Workspace, Error> {
+    let mut stored = kafka::definitions::read(settings, admin, topic)?;
+    if stored.is_empty() {
+        kafka::definitions::publish(settings, topic, folder.hash, &encode(files, folder))?;
+        tracing::info!(set = %folder.hash, definitions = folder.definitions.len(), "published the folder's definitions");
+        stored = kafka::definitions::read(settings, admin, topic)?;
+    }
+    in_force(&stored, topic, folder)
+}
+
+fn in_force(stored: &[StoredSet], topic: &str, folder: &Workspace) -> Result<Workspace, Error> {
+    let Some(set) = stored.first() else { return Err(Error::SetUnreadable { topic: topic.into(), set: folder.hash }) };
+    if set.hash != folder.hash {
+        return Err(differs(set, folder));
+    }
+    match compile_stored(set) {
+        Some((_, workspace)) => Ok(workspace),
+        None => Err(Error::SetUnreadable { topic: topic.into(), set: set.hash }),
     }
 }
 
@@ -100,7 +108,7 @@ fn names(before: &[(String, String)], folder: &Workspace) -> Vec<String> {
 }
 
 /// The texts of a stored set, compiled by this program; `None` where it is no set, does not compile, or means something else today.
-pub fn compile_stored(set: &StoredSet) -> Option<(SetHash, Workspace)> {
+fn compile_stored(set: &StoredSet) -> Option<(SetHash, Workspace)> {
     let stored: Set = serde_json::from_slice(&set.value).ok()?;
     let files: Vec<SourceFile> = stored.files.into_iter().map(|f| SourceFile { name: f.name, text: f.text }).collect();
     let workspace = lang::compile(&files).workspace?;
@@ -126,6 +134,24 @@ mod tests {
         assert!(!String::from_utf8_lossy(&stored.value).contains("somewhere"));
         let (hash, again) = compile_stored(&stored).expect("compiles");
         assert_eq!((hash, again.definitions.len()), (workspace.hash, 2));
+    }
+
+    #[test]
+    fn the_first_writing_of_a_meaning_stays_in_force() {
+        const ONE: &str = "event visit is activity { }\nsegment a { when any visit ever and at least 2 visit in last 1d }\n";
+        const OTHER: &str = "event visit is activity { }\nsegment a { when at least 2 visit in last 1d and any visit ever }\n";
+        let ((files, one), (other_files, other)) = (compiled(ONE), compiled(OTHER));
+        assert_eq!(one.hash, other.hash);
+        let stored = [
+            StoredSet { offset: 0, hash: one.hash, value: encode(&files, &one) },
+            StoredSet { offset: 1, hash: other.hash, value: encode(&other_files, &other) },
+        ];
+        let when = |w: &Workspace| match &w.definitions[0].kind {
+            lang::DefinitionKind::Segment(s) => s.when.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_ne!(when(&one), when(&other));
+        assert_eq!(when(&in_force(&stored, "definitions", &other).expect("in force")), when(&one));
     }
 
     #[test]

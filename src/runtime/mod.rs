@@ -9,7 +9,6 @@ pub mod view;
 mod worker;
 
 pub use clock::SystemClock;
-pub use definitions::compile_stored;
 pub use service::{Handle, Start, Stopper, start, topic_names};
 pub use signals::on_stop;
 pub use view::View;
@@ -37,6 +36,12 @@ pub enum Error {
          are kept: run with the folder as it was, or start anew with `segmentd topics reset --config FILE`, which asks first", differing.join(", ")
     )]
     SetDiffers { in_force: SetHash, folder: SetHash, differing: Vec<String> },
+    /// The stored texts of the set in force do not compile to it. Configuration: the program that wrote them is another version.
+    #[error(
+        "the set {set} in {topic} cannot be read by this version of segmentd: run the version that published it, or start anew with \
+         `segmentd topics reset --config FILE`, which asks first"
+    )]
+    SetUnreadable { topic: String, set: SetHash },
     /// Producers put customers elsewhere than the configuration says. Configuration.
     #[error(
         "{misplaced} of the newest {looked_at} records of {topic}-{partition} have no key, or one that `partitioner = \"{partitioner}\"` puts \
@@ -63,7 +68,7 @@ impl Error {
     pub fn is_configuration(&self) -> bool {
         match self {
             Error::Kafka(e) => e.is_configuration(),
-            Error::SetDiffers { .. } | Error::Misplaced { .. } | Error::Format { .. } => true,
+            Error::SetDiffers { .. } | Error::SetUnreadable { .. } | Error::Misplaced { .. } | Error::Format { .. } => true,
             Error::Worker { .. } | Error::Panicked { .. } | Error::System(_) => false,
         }
     }

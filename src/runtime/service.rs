@@ -173,7 +173,7 @@ pub fn start(start: Start) -> Result<Handle, Error> {
         tracing::warn!("{note}");
     }
     check_placement(&client, &admin, &names, &config, checked.shards)?;
-    definitions::settle(&client, &admin, &names.definitions, &files, plan.workspace())?;
+    let plan = Arc::new(Plan::compile(Arc::new(definitions::settle(&client, &admin, &names.definitions, &files, plan.workspace())?)));
     drop(admin);
 
     let view = Arc::new(View::new(plan.workspace()));
