@@ -284,7 +284,8 @@ mod tests {
 
     #[test]
     fn a_record_that_contradicts_itself_is_refused() {
-        let faults: [(&str, fn(&mut JournalRecord)); 6] = [
+        type Fault = fn(&mut JournalRecord);
+        let faults: [(&str, Fault); 6] = [
             ("not consecutive", |r| r.batches[0].number.0 = 3),
             ("not the one that the record names", |r| r.batch.0 = 19),
             ("clock", |r| r.clock.0 = 3),

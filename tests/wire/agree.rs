@@ -97,6 +97,9 @@ const VALUES: &[&str] = &[
     "[1,[2,[3,{\"a\":[]}]]]",
 ];
 
+/// Names and what writes their values.
+type Members = Vec<(String, Box<dyn Fn(&mut Writer)>)>;
+
 struct Writer {
     rng: Rng,
     out: String,
@@ -126,7 +129,7 @@ impl Writer {
         self.space();
     }
 
-    fn object(&mut self, mut members: Vec<(String, Box<dyn Fn(&mut Writer)>)>) {
+    fn object(&mut self, mut members: Members) {
         self.rng.shuffle(&mut members);
         self.out.push('{');
         for (i, (name, value)) in members.iter().enumerate() {
@@ -147,7 +150,7 @@ impl Writer {
 
     /// Properties or traits of every type, some twice, some unknown; mostly of the right type.
     fn properties(&mut self, names: &[String]) {
-        let mut members: Vec<(String, Box<dyn Fn(&mut Writer)>)> = Vec::new();
+        let mut members: Members = Vec::new();
         for name in names {
             for _ in 0..*self.rng.choice(&[0, 0, 0, 1, 1, 1, 1, 2]).expect("not empty") {
                 let right = right(name);
@@ -165,7 +168,7 @@ impl Writer {
     fn record(&mut self) {
         let mut names: Vec<String> = every_type().iter().map(|p| p.name.clone()).collect();
         names.extend(["x", "x", "unused", "product_id", "category", "total", "p0", "p29", "other"].map(String::from));
-        let mut members: Vec<(String, Box<dyn Fn(&mut Writer)>)> = Vec::new();
+        let mut members: Members = Vec::new();
         let text = |choices: &'static [&'static str]| -> Box<dyn Fn(&mut Writer)> {
             Box::new(move |w: &mut Writer| {
                 let choice = *w.rng.choice(choices).expect("not empty");
@@ -220,7 +223,7 @@ impl Writer {
                 18 => members.push((
                     "consent".into(),
                     Box::new(move |w| {
-                        let members: Vec<(String, Box<dyn Fn(&mut Writer)>)> = vec![
+                        let members: Members = vec![
                             ("purpose".into(), text(&["\"sms\"", "\"sms\"", "\"no_such\"", "5"])),
                             ("granted".into(), text(&["true", "false", "\"true\"", "null"])),
                             ("until".into(), text(&["null", "\"2026-11-23T10:00:00Z\"", "\"x\""])),
@@ -231,7 +234,7 @@ impl Writer {
                 _ => members.push((
                     "list".into(),
                     Box::new(move |w| {
-                        let members: Vec<(String, Box<dyn Fn(&mut Writer)>)> = vec![
+                        let members: Members = vec![
                             ("name".into(), text(&["\"vip\"", "\"blocked\"", "\"no_such\"", "null"])),
                             ("member".into(), text(&["true", "\"false\"", "1"])),
                         ];

@@ -8,10 +8,11 @@
 //! * `id` may be a number, like `customer` (R60); an empty id is none.
 //! * Members of unknown names are ignored, at every level.
 //! * A member that is null counts as absent (R64); a null in a list is left out.
-//! * A customer id or event id beyond [`limits::CUSTOMER_BYTES_MAX`] or [`limits::EVENT_ID_BYTES_MAX`] is `too_large`.
+//! * A customer id or event id beyond [`CUSTOMER_BYTES_MAX`](crate::limits::CUSTOMER_BYTES_MAX) or
+//!   [`EVENT_ID_BYTES_MAX`](crate::limits::EVENT_ID_BYTES_MAX) is `too_large`.
 //! * Records that merge or erase are dead letters until this version evaluates them.
 //!
-//! **Cost:** about 250 ns for an event of 226 bytes (`benches/wire.rs`); no allocation but for refusals, once the batch has grown.
+//! **Cost:** about 300 ns for an event of 226 bytes (`benches/wire.rs`, two busy cores); no allocation but for refusals, once the batch has grown.
 
 mod fields;
 pub(super) mod scan;
