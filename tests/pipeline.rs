@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use segmentd::ids::{InputIndex, ShardId};
 use segmentd::lang::{self, SourceFile};
-use segmentd::pipeline::{InputSettings, Output, Settings};
+use segmentd::pipeline::{Event, InputSettings, Output, Settings};
 use segmentd::plan;
 use segmentd::testing::broker::Partition;
 use segmentd::testing::client::Faults;
@@ -210,33 +210,46 @@ fn with_all_kinds_of_trouble_nothing_is_missing_and_nothing_comes_twice() {
     assert!(tally.deaths > 50 && tally.uncertain > 50 && tally.aborted > 100 && tally.restores > 300 && tally.lost > 5, "{tally:?}");
 }
 
-#[test]
-fn a_process_that_dies_at_any_single_call_loses_and_repeats_nothing() {
-    // One short run, and a death at each of its calls in turn.
+/// One short run, and a death of its first process at about 150 of its calls, one after the other.
+fn deaths_everywhere(n_instances: usize, told_at_once: bool) -> Tally {
     let short = |dies_at: Option<u64>| {
         let mut cluster = simulation(7, |rng, plan| {
-            plan.settings.inputs.truncate(2);
             plan.calm = BEGIN + Millis(1_500);
             plan.end = plan.calm + Millis(25_000);
             plan.records = records(rng, 25, 2, BEGIN + Millis(1_000));
             plan.n_shards = 1;
+            plan.n_instances = n_instances;
+            plan.faults.latency = Millis(15);
             plan.settings.inputs = vec![InputSettings::json("clicks", 1), InputSettings::json("purchases", 1)];
             plan.settings.batch_records = 10;
         });
         cluster.dies_once(dies_at);
+        cluster.told_at_once = told_at_once;
         cluster
     };
     let mut whole = short(None);
     whole.run().expect("no trouble");
     let calls = whole.calls();
     assert!(calls > 500, "{calls} calls");
-    let mut deaths = 0;
+    let mut sum = Tally::default();
     for at in (1..calls).step_by((calls / 150) as usize) {
         let mut cluster = short(Some(at));
-        let tally = cluster.run().and_then(|()| cluster.check()).unwrap_or_else(|why| panic!("death at call {at}: {why}"));
-        deaths += tally.deaths;
+        sum += cluster.run().and_then(|()| cluster.check()).unwrap_or_else(|why| panic!("death at call {at}: {why}"));
     }
-    assert!(deaths > 60, "{deaths} deaths");
+    println!("{sum:?}");
+    assert!(sum.deaths > 60, "{sum:?}");
+    sum
+}
+
+#[test]
+fn a_process_that_dies_at_any_single_call_loses_and_repeats_nothing() {
+    deaths_everywhere(1, false);
+}
+
+#[test]
+fn another_process_takes_over_at_once_and_ends_what_was_left_open() {
+    let tally = deaths_everywhere(2, true);
+    assert!(tally.ended > 5, "{tally:?}");
 }
 
 /// One shard and inputs of one's own making.
@@ -331,4 +344,33 @@ fn what_was_read_and_is_gone_stops_the_shard_with_its_range() {
             expected => assert!(stopped.len() == 1 && stopped[0].contains(expected), "{stopped:?} should say {expected:?}"),
         }
     }
+}
+
+#[test]
+fn a_log_that_is_cut_under_a_running_shard_stops_it_with_the_range() {
+    let input = Partition::Input(InputIndex(0), ShardId(0));
+    let mut cluster = small(1, vec![view(100, 0)]);
+    cluster.run_until(BEGIN + Millis(1_000)).expect("runs");
+    {
+        let mut broker = cluster.broker.borrow_mut();
+        for _ in 0..5 {
+            broker.produce(InputIndex(0), ShardId(0), b"c", br#"{"customer":"c","event":"view"}"#, None);
+        }
+        broker.truncate(input, 4);
+    }
+    cluster.run_until(BEGIN + Millis(20_000)).expect("the worker goes on");
+    assert_eq!(names(&cluster), ["entered looking"]);
+    let (_, why) = &cluster.watch.stopped[0];
+    assert!(why.contains("clicks: records 1 to 3 are gone"), "{why}");
+}
+
+#[test]
+fn a_topic_that_changes_ends_the_worker_with_everything_committed() {
+    let mut cluster = small(1, vec![view(100, 0), view(4_990, 0)]);
+    cluster.run_until(BEGIN + Millis(5_000)).expect("runs");
+    cluster.tell(&Event::TopicChanged { words: "clicks has 12 partitions now".into() });
+    let why = cluster.run_until(BEGIN + Millis(6_000)).expect_err("a fault");
+    assert!(why.contains("clicks has 12 partitions now"), "{why}");
+    let tally = cluster.check().expect("exactly once");
+    assert_eq!(tally.records, 2);
 }

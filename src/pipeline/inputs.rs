@@ -16,6 +16,8 @@ use crate::wire::{JournalInput, JournalRead, RawRecord};
 const SEEN_EMPTY_MAX: Millis = Millis::SECOND;
 /// Age at which the next one is asked for, so that a shard with one silent input never waits for the answer.
 const SEEN_EMPTY_STALE: Millis = Millis(500);
+/// How often the end of a log is asked for without need, so that the lag can be told.
+const WATCH: Millis = Millis(5_000);
 /// After this long without an answer the question is asked again.
 const ASK_AGAIN: Millis = Millis(500);
 
@@ -134,6 +136,15 @@ impl Inputs {
     pub fn refill<C: Client>(&mut self, client: &mut C, want: usize) {
         for lane in &mut self.lanes {
             lane.refill(client, want);
+        }
+    }
+
+    /// Asks for the ends of the logs now and then.
+    pub fn watch(&mut self, now: Timestamp, questions: &mut Vec<LaneId>) {
+        for lane in &mut self.lanes {
+            if lane.mark.is_none_or(|m| now - m.asked_at >= WATCH) {
+                lane.want_mark(now, questions);
+            }
         }
     }
 

@@ -56,6 +56,7 @@ pub struct InputSettings {
 pub enum Format {
     #[default]
     Json,
+    Protobuf,
 }
 
 impl InputSettings {
@@ -107,6 +108,7 @@ impl Settings {
         for input in &self.inputs {
             bytes.push(match input.format {
                 Format::Json => 0,
+                Format::Protobuf => 1,
             });
             bytes.push(match input.partitioner {
                 None => 0,

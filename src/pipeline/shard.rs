@@ -18,7 +18,7 @@ use crate::ids::{BatchNumber, InputIndex, ShardId};
 use crate::time::{Millis, Timestamp};
 use crate::wire::encode::ChangeHasher;
 use crate::wire::journal::{JournalBatch, JournalInput, input_hash};
-use crate::wire::{DecodeCounts, RawRecord, json};
+use crate::wire::{DecodeCounts, RawRecord, json, protobuf};
 
 /// How long a shard whose batches published nothing may stay out of transactions, and how often input offsets are committed.
 const QUIET_MAX: Millis = Millis::SECOND;
@@ -41,6 +41,7 @@ pub(super) enum Phase {
 /// One decoder per input, since keys are checked against the input's partitioner.
 pub(super) enum Decoder {
     Json(json::Decoder),
+    Protobuf(protobuf::Decoder),
 }
 
 impl Decoder {
@@ -48,18 +49,21 @@ impl Decoder {
         let options = settings.decode_options(input, shard);
         match input.format {
             Format::Json => Decoder::Json(json::Decoder::new(settings.plan.schema().clone(), options)),
+            Format::Protobuf => Decoder::Protobuf(protobuf::Decoder::new(settings.plan.schema().clone(), options)),
         }
     }
 
     pub fn decode(&mut self, raw: &RawRecord<'_>, batch: &mut Batch) {
         match self {
             Decoder::Json(decoder) => decoder.decode(raw, batch),
+            Decoder::Protobuf(decoder) => decoder.decode(raw, batch),
         }
     }
 
     fn take_counts(&mut self) -> DecodeCounts {
         match self {
             Decoder::Json(decoder) => decoder.take_counts(),
+            Decoder::Protobuf(decoder) => decoder.take_counts(),
         }
     }
 }
@@ -226,6 +230,7 @@ impl Shard {
         }
         self.inputs.refill(client, settings.batch_records);
         let now = client.now();
+        self.inputs.watch(now, questions);
         let full = self.assemble(settings, client, now, budget.min(settings.batch_records), questions);
         turn.records = self.batch.records.len();
         if turn.records > 0 || self.herd.is_some() {
@@ -439,6 +444,11 @@ impl Shard {
             sealed.part.input_offsets = self.offsets_to_tell(client);
         }
         sealed
+    }
+
+    /// Bytes that wait for the next transaction.
+    pub fn staged_bytes(&self) -> usize {
+        self.staged.bytes()
     }
 
     /// Takes back the buffers of what was committed.

@@ -13,6 +13,9 @@ use crate::wire::journal::{JournalBatch, JournalInput, JournalRecord};
 
 /// Bytes of encoded outputs and batches after which a shard waits for its commit before it takes more. A herd's budget (4 MiB) fits.
 pub const STAGED_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a worker's next transaction after which its shards wait for the commit: it has to be written well within its time-out.
+pub const TRANSACTION_BYTES_MAX: usize = 32 << 20;
+const _: () = assert!(STAGED_BYTES_MAX <= TRANSACTION_BYTES_MAX);
 /// Batches of one journal record: replay holds a record in memory.
 pub const STAGED_BATCHES_MAX: usize = 1_024;
 
@@ -45,6 +48,10 @@ impl Staged {
 
     pub fn is_full(&self) -> bool {
         self.part.bytes.len() >= STAGED_BYTES_MAX || self.batches.len() >= STAGED_BATCHES_MAX
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.part.bytes.len()
     }
 
     /// When the first of what waits was decided.

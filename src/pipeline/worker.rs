@@ -18,6 +18,7 @@ use super::restore::{Progress, Restore};
 use super::settings::Settings;
 use super::shard::{Phase, Shard};
 use super::sink::{Committed, Notice, Sink};
+use super::staged::TRANSACTION_BYTES_MAX;
 use super::status::ShardStatus;
 use super::stop::{Fault, Stop};
 use crate::engine::Engine;
@@ -286,6 +287,7 @@ impl Worker {
     fn work<C: Client, S: Sink>(&mut self, client: &mut C, sink: &mut S, wake: &mut Timestamp) -> bool {
         let mut busy = false;
         let mut left = self.settings.batch_records;
+        let mut room = TRANSACTION_BYTES_MAX.saturating_sub(self.shards.values().map(Shard::staged_bytes).sum());
         let ids: Vec<ShardId> = self.shards.iter().filter(|(_, s)| matches!(s.phase, Phase::Running)).map(|(id, _)| *id).collect();
         for i in 0..ids.len() {
             if left == 0 {
@@ -295,8 +297,14 @@ impl Worker {
             }
             let id = ids[(self.turn + i) % ids.len()];
             let Some(shard) = self.shards.get_mut(&id) else { continue };
+            if room == 0 {
+                // The next commit makes room, and wakes us.
+                return false;
+            }
+            let before = shard.staged_bytes();
             let turn = shard.turn(&self.settings, client, sink, left, &mut self.questions);
             left -= turn.records.min(left);
+            room = room.saturating_sub(shard.staged_bytes().saturating_sub(before));
             busy |= turn.busy;
             *wake = (*wake).min(turn.wake.unwrap_or(*wake));
         }

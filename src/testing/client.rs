@@ -126,6 +126,12 @@ impl MemoryClient {
         self.events.iter().any(|(at, _)| *at <= now) || self.flight.as_ref().is_some_and(|f| f.at <= now)
     }
 
+    /// Something happens at this instant.
+    pub fn tell(&mut self, event: Event) {
+        let now = self.broker.borrow().now;
+        self.events.push_back((now, Pending::Event(event)));
+    }
+
     /// Leaves the group in order.
     pub fn leave(&mut self) {
         if let Some(member) = self.member.take() {

@@ -14,7 +14,7 @@ use super::client::{Faults, MemoryClient};
 use crate::engine::output::{DeadLetter, Outputs, Published};
 use crate::engine::{Batch, Engine};
 use crate::ids::{BatchNumber, InputIndex, Position, ShardId};
-use crate::pipeline::{Committed, Fault, Next, Notice, Output, Settings, Sink, Worker};
+use crate::pipeline::{Committed, Event, Fault, Next, Notice, Output, Settings, Sink, Worker};
 use crate::time::{Millis, Timestamp};
 use crate::wire::encode::{self, ChangeRecord};
 use crate::wire::journal::{JournalRecord, input_hash};
@@ -165,6 +165,8 @@ pub struct Cluster {
     pub watch: Watch,
     /// The first process dies at this call.
     dies_once: Option<u64>,
+    /// The group learns of a death at once, not after the session's time-out: the next owner meets what was left open.
+    pub told_at_once: bool,
     calls: u64,
     deaf: bool,
     next_record: usize,
@@ -206,6 +208,13 @@ impl Cluster {
     /// No question about the end of a log is answered any more.
     pub fn deafen(&mut self) {
         self.deaf = true;
+    }
+
+    /// Every running process is told something by its client.
+    pub fn tell(&mut self, event: &Event) {
+        for (client, _) in self.instances.iter_mut().filter_map(|i| i.life.as_mut()) {
+            client.tell(event.clone());
+        }
     }
 
     /// Most calls that one life of a process made.
@@ -316,8 +325,7 @@ impl Cluster {
             if client.is_dead() {
                 self.watch.tally.deaths += 1;
                 self.watch.tell("dies".into());
-                // Now and then the group learns of it at once, and the next owner meets what was left open.
-                if self.rng.u8(..3) == 0 {
+                if self.told_at_once || self.rng.u8(..3) == 0 {
                     client.leave();
                 }
                 instance.life = None;
