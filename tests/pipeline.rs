@@ -210,7 +210,7 @@ fn with_all_kinds_of_trouble_nothing_is_missing_and_nothing_comes_twice() {
     assert!(tally.deaths > 50 && tally.uncertain > 50 && tally.aborted > 100 && tally.restores > 300 && tally.lost > 5, "{tally:?}");
 }
 
-/// One short run, and a death of its first process at about 150 of its calls, one after the other.
+/// One short run, and the first life of each process ends at about 150 of its calls, one after the other.
 fn deaths_everywhere(n_instances: usize, told_at_once: bool) -> Tally {
     let short = |dies_at: Option<u64>| {
         let mut cluster = simulation(7, |rng, plan| {

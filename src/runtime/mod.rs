@@ -49,9 +49,6 @@ pub enum Error {
          with partitioner=murmur2_random; `crc32`: the C client's default), or mend the producers"
     )]
     Misplaced { topic: String, partition: u32, misplaced: usize, looked_at: usize, partitioner: &'static str },
-    /// Configuration.
-    #[error("input {topic}: format = \"protobuf\" is not read by this version; use json")]
-    Format { topic: String },
     /// A worker has ended. Environment.
     #[error("worker {worker}: {fault}")]
     Worker { worker: usize, fault: pipeline::Fault },
@@ -68,7 +65,7 @@ impl Error {
     pub fn is_configuration(&self) -> bool {
         match self {
             Error::Kafka(e) => e.is_configuration(),
-            Error::SetDiffers { .. } | Error::SetUnreadable { .. } | Error::Misplaced { .. } | Error::Format { .. } => true,
+            Error::SetDiffers { .. } | Error::SetUnreadable { .. } | Error::Misplaced { .. } => true,
             Error::Worker { .. } | Error::Panicked { .. } | Error::System(_) => false,
         }
     }

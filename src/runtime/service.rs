@@ -14,7 +14,7 @@ use crate::config::{self, Config};
 use crate::ids::InputIndex;
 use crate::kafka::{self, Admin, KafkaClient, TopicNames, Waker};
 use crate::lang::SourceFile;
-use crate::pipeline::{Fault, InputSettings, Settings};
+use crate::pipeline::{Fault, Format, InputSettings, Settings};
 use crate::plan::Plan;
 use crate::telemetry::Metrics;
 
@@ -162,9 +162,6 @@ pub fn topic_names(config: &Config) -> TopicNames {
 /// **Errors:** what is wrong, before anything is read or written; [`Error::is_configuration`] tells whose it is to mend.
 pub fn start(start: Start) -> Result<Handle, Error> {
     let Start { config, plan, files, metrics, mock, observer } = start;
-    if let Some(input) = config.inputs.iter().find(|i| i.format == config::Format::Protobuf) {
-        return Err(Error::Format { topic: input.topic.clone() });
-    }
     let client = kafka::Settings { mock, ..kafka::Settings::from(&config.kafka) };
     let names = topic_names(&config);
     let admin = Admin::connect(&client)?;
@@ -230,7 +227,10 @@ impl Drop for Ended {
 fn settings(config: &Config, client: &kafka::Settings, plan: &Arc<Plan>, worker: usize, partitions: u32) -> Settings {
     let input = |i: &config::Input| InputSettings {
         topic: i.topic.as_str().into(),
-        format: crate::pipeline::Format::Json,
+        format: match i.format {
+            config::Format::Json => Format::Json,
+            config::Format::Protobuf => Format::Protobuf,
+        },
         partitioner: i.partitioner,
         partitions,
     };

@@ -152,6 +152,7 @@ impl Sink for Watch {
 struct Instance {
     id: String,
     life: Option<(MemoryClient, Worker)>,
+    has_lived: bool,
     back_at: Timestamp,
     sleeps_until: Timestamp,
 }
@@ -163,7 +164,7 @@ pub struct Cluster {
     rng: fastrand::Rng,
     instances: Vec<Instance>,
     pub watch: Watch,
-    /// The first process dies at this call.
+    /// The first life of every process ends at this call.
     dies_once: Option<u64>,
     /// The group learns of a death at once, not after the session's time-out: the next owner meets what was left open.
     pub told_at_once: bool,
@@ -179,7 +180,7 @@ impl Cluster {
         let mut broker = Broker::new(plan.settings.inputs.len() as u16, plan.n_shards, begin, rng.u64(..));
         broker.slow_markers = plan.slow_markers;
         let instances = (0..plan.n_instances)
-            .map(|i| Instance { id: format!("segmentd-{i}"), life: None, back_at: begin, sleeps_until: begin })
+            .map(|i| Instance { id: format!("segmentd-{i}"), life: None, has_lived: false, back_at: begin, sleeps_until: begin })
             .collect();
         let broker = Rc::new(RefCell::new(broker));
         Cluster {
@@ -189,6 +190,7 @@ impl Cluster {
             instances,
             watch: Watch::default(),
             dies_once: None,
+            told_at_once: false,
             calls: 0,
             deaf: false,
             next_record: 0,
@@ -200,7 +202,7 @@ impl Cluster {
         self.broker.borrow().now
     }
 
-    /// The first process dies at that call, and only there.
+    /// The first life of every process ends at that call.
     pub fn dies_once(&mut self, at: Option<u64>) {
         self.dies_once = at;
     }
@@ -297,7 +299,7 @@ impl Cluster {
             return Ok(());
         }
         if instance.life.is_none() {
-            if now < instance.back_at && !calm {
+            if now < instance.back_at && (!calm || self.told_at_once) {
                 return Ok(());
             }
             let settings = Settings { transactional_id: instance.id.clone(), ..self.plan.settings.clone() };
@@ -308,9 +310,10 @@ impl Cluster {
             if !calm {
                 client.dies_at = self.plan.calls_per_death.map(|calls| self.rng.u64(1..2 * calls));
             }
-            if let Some(at) = self.dies_once.take() {
+            if let Some(at) = self.dies_once.filter(|_| !instance.has_lived) {
                 client.dies_at = Some(at);
             }
+            instance.has_lived = true;
             instance.life = Some((client, Worker::new(Arc::new(settings))));
         }
         let Some((client, worker)) = &mut instance.life else { return Ok(()) };
