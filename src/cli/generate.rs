@@ -164,6 +164,11 @@ impl Target {
         Ok(Target { feed: Feed::connect(settings, &topics)?, topic_of: Stream::ALL.map(place), value: Vec::new() })
     }
 
+    /// See [`Feed::pad`].
+    pub(super) fn pad(&mut self, bytes: usize) {
+        self.feed.pad(bytes);
+    }
+
     /// Sends a record with the Kafka timestamp `stamp`.
     pub(super) fn send(&mut self, record: &ShopRecord, stamp: Timestamp) -> Result<(), crate::kafka::Error> {
         self.value.clear();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
@@ -22,6 +23,7 @@ const PROGRESS_WAIT: Duration = Duration::from_secs(30);
 pub struct Feed {
     producer: BaseProducer<Delivery>,
     topics: Vec<Target>,
+    padding: Vec<u8>,
 }
 
 struct Target {
@@ -56,7 +58,15 @@ impl Feed {
             }
             targets.push(Target { name: name.clone(), partitioner: *partitioner, partitions });
         }
-        Ok(Feed { producer, topics: targets })
+        Ok(Feed { producer, topics: targets, padding: Vec::new() })
+    }
+
+    /// Every record carries a header of this many bytes from here on.
+    ///
+    /// The mock cluster looks for an offset by walking its batches from the oldest one, at every fetch, and forgets old ones only when a
+    /// partition holds 5 MiB: with small records the walk grows until it takes a core. Large records keep it short.
+    pub fn pad(&mut self, bytes: usize) {
+        self.padding = vec![0; bytes];
     }
 
     /// Hands one record over; waits while the queue is full.
@@ -66,6 +76,9 @@ impl Feed {
         let target = &self.topics[topic];
         let partition = target.partitioner.partition(key, target.partitions) as i32;
         let mut record = BaseRecord::to(&target.name).partition(partition).key(key).payload(value).timestamp(timestamp.0);
+        if !self.padding.is_empty() {
+            record = record.headers(OwnedHeaders::new().insert(Header { key: "padding", value: Some(&self.padding) }));
+        }
         let started = Instant::now();
         loop {
             match self.producer.send(record) {

@@ -28,6 +28,10 @@ impl Tail {
         let mut config = settings.config(Role::Reader);
         // A reader for people: fetches small, and at once.
         config.set("queued.min.messages", "1000").set("queued.max.messages.kbytes", "16384");
+        if settings.mock {
+            // Each fetch of the mock cluster walks the partition's batches: fewer fetches, for a reader that is in no hurry.
+            config.set("fetch.wait.max.ms", "4");
+        }
         // A partition that was deleted up to a later offset is read from there.
         config.set("auto.offset.reset", "earliest");
         let consumer: BaseConsumer<Context> = BaseConsumer::from_config_and_context(&config, Context).map_err(Error::configuration)?;

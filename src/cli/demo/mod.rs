@@ -19,7 +19,7 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers
 
 use super::generate::{Target, send_live};
 use super::{Failure, Outcome, definitions, run};
-use crate::config::{Config, Input, parse_duration};
+use crate::config::{Config, Input, Secret, parse_duration};
 use crate::kafka::Settings;
 use crate::kafka::mock::MockBroker;
 use crate::kafka::tail::Tail;
@@ -125,6 +125,8 @@ impl Demo {
         let mut config = Config::new(broker.brokers(), inputs, "");
         config.kafka.instance = "demo".into();
         config.engine.workers = 1;
+        // The mock cluster forgets by bytes and slows down with the number of batches: see `Feed::pad`.
+        config.kafka.client = vec![("compression.type".into(), Secret::new("none"))];
         let names = runtime::topic_names(&config);
         for topic in names.inputs.iter().chain([&names.changes, &names.memberships, &names.journal, &names.dead_letters]) {
             broker.create_topic(topic, PARTITIONS).map_err(Failure::kafka)?;
@@ -165,6 +167,7 @@ impl Demo {
             Ok(())
         })?;
         let mut target = Target::connect(&client, &inputs).map_err(Failure::kafka)?;
+        target.pad(padding(args.rate));
         let shop = ShopSettings {
             seed: args.seed,
             start: clock.now(),
@@ -303,6 +306,14 @@ impl Demo {
         shop.map_err(|_| ended("shop"))?.map_err(Failure::kafka)?;
         reader.map_err(|_| ended("reader"))?.map_err(Failure::kafka)
     }
+}
+
+/// Bytes by which a record is made larger, so that a partition of the mock cluster holds some 15 s of records and not many more.
+fn padding(rate: f64) -> usize {
+    const KEPT_BYTES: f64 = (5 << 20) as f64;
+    const RECORD_BYTES: f64 = 260.0;
+    let kept = rate / f64::from(PARTITIONS) * 15.0;
+    (KEPT_BYTES / kept - RECORD_BYTES).clamp(0.0, 4_096.0) as usize
 }
 
 fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, Failure> {
