@@ -365,6 +365,36 @@ fn a_log_that_is_cut_under_a_running_shard_stops_it_with_the_range() {
 }
 
 #[test]
+fn a_cut_input_stops_the_shard_though_another_one_is_busy() {
+    let busy = (0..400).map(|i| view(50 * i, 1)).collect();
+    let mut cluster = small(2, busy);
+    cluster.run_until(BEGIN + Millis(1_000)).expect("runs");
+    {
+        let mut broker = cluster.broker.borrow_mut();
+        for _ in 0..5 {
+            broker.produce(InputIndex(0), ShardId(0), b"c", br#"{"customer":"c","event":"view"}"#, None);
+        }
+        broker.truncate(Partition::Input(InputIndex(0), ShardId(0)), 5);
+    }
+    cluster.run_until(BEGIN + Millis(3_000)).expect("the worker goes on");
+    let (_, why) = &cluster.watch.stopped[0];
+    assert!(why.contains("clicks: records 0 to 4 are gone"), "{why}");
+}
+
+#[test]
+fn a_dead_letter_that_its_topic_would_not_take_goes_without_its_value() {
+    let big = Planned { value: format!(r#"{{"customer":"c","event":"view","properties":{{"price":"{}"}}}}"#, "x".repeat(5_000)), ..view(100, 0) };
+    let mut cluster = small(1, vec![big]);
+    cluster.dead_letter_bytes(1_000);
+    cluster.run_until(BEGIN + Millis(2_000)).expect("runs");
+    let broker = cluster.broker.borrow();
+    let letters = broker.committed(Partition::Output(Output::DeadLetters, ShardId(0)));
+    assert_eq!((letters.len(), letters[0].key.as_deref(), letters[0].value.as_deref()), (1, Some(b"c".as_slice()), None));
+    let words: Vec<String> = letters[0].headers.iter().map(|(_, v)| String::from_utf8_lossy(v).into_owned()).collect();
+    assert!(words[1].contains("bytes of key and value are left out") && words[4] == "0", "{words:?}");
+}
+
+#[test]
 fn a_topic_that_changes_ends_the_worker_with_everything_committed() {
     let mut cluster = small(1, vec![view(100, 0), view(4_990, 0)]);
     cluster.run_until(BEGIN + Millis(5_000)).expect("runs");

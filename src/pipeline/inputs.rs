@@ -40,6 +40,8 @@ pub(super) struct Lane {
     fault: Option<LaneFault>,
     mark: Option<Mark>,
     asked: Option<Timestamp>,
+    /// Our position when the question was asked. An answer below it is of a log that is shorter than what was read, and proves nothing.
+    asked_position: i64,
     /// Our position, once it was asked for; it moves only when records are taken. Asking costs the client a lock or two.
     position: Option<i64>,
 }
@@ -78,6 +80,7 @@ impl Lane {
             fault: None,
             mark: None,
             asked: None,
+            asked_position: 0,
             position: None,
         }
     }
@@ -117,9 +120,10 @@ impl Lane {
         if self.is_empty() { self.position(client).max(self.next_offset) } else { self.next_offset }
     }
 
-    fn want_mark(&mut self, now: Timestamp, questions: &mut Vec<LaneId>) {
+    fn want_mark<C: Client>(&mut self, client: &C, now: Timestamp, questions: &mut Vec<LaneId>) {
         if self.asked.is_none_or(|at| now - at >= ASK_AGAIN || now < at) {
             self.asked = Some(now);
+            self.asked_position = client.position(self.id);
             questions.push(self.id);
         }
     }
@@ -139,11 +143,20 @@ impl Inputs {
         }
     }
 
+    /// An input whose log goes on behind `targets` although the last record before was not seen: it was read once and is gone.
+    pub fn passed<C: Client>(&self, client: &C, targets: &[i64]) -> Option<(InputIndex, i64)> {
+        self.lanes.iter().zip(targets).enumerate().find_map(|(i, (lane, target))| {
+            let position = client.position(lane.id);
+            let passed = lane.is_empty() && lane.next_offset < *target && position >= *target;
+            passed.then_some((InputIndex(i as u16), position))
+        })
+    }
+
     /// Asks for the ends of the logs now and then.
-    pub fn watch(&mut self, now: Timestamp, questions: &mut Vec<LaneId>) {
+    pub fn watch<C: Client>(&mut self, client: &C, now: Timestamp, questions: &mut Vec<LaneId>) {
         for lane in &mut self.lanes {
             if lane.mark.is_none_or(|m| now - m.asked_at >= WATCH) {
-                lane.want_mark(now, questions);
+                lane.want_mark(client, now, questions);
             }
         }
     }
@@ -164,7 +177,7 @@ impl Inputs {
         let Some(lane) = self.lanes.iter_mut().find(|l| l.id == mark.lane) else {
             return false;
         };
-        if lane.mark.is_none_or(|m| m.asked_at < mark.asked_at) {
+        if lane.mark.is_none_or(|m| m.asked_at < mark.asked_at) && mark.high >= lane.asked_position {
             lane.mark = Some(*mark);
         }
         lane.asked = None;
@@ -190,7 +203,7 @@ impl Inputs {
             }
             // A mark that is fresh and not reached says that records are on their way; asking again would not bring them.
             if lane.mark.is_none_or(|m| now - m.asked_at >= SEEN_EMPTY_STALE) {
-                lane.want_mark(now, questions);
+                lane.want_mark(client, now, questions);
             }
         }
         if proved { Next::Take(first) } else { Next::Nothing }
@@ -307,7 +320,7 @@ impl Inputs {
                 None => lane.empty_as_of(client).map(|at| at - guard),
             };
             if lane.is_empty() && lane.mark.is_none_or(|m| m.asked_at - guard < wanted) {
-                lane.want_mark(now, questions);
+                lane.want_mark(client, now, questions);
             }
             until = until.zip(proved).map(|(a, b)| a.min(b));
         }

@@ -39,8 +39,12 @@ pub(super) struct Restore {
     /// Of the last journal record.
     former_owner: Option<String>,
     journal_records: u64,
-    /// When something last went forward.
+    /// When something last went forward, or a wait began anew.
     moved_at: Timestamp,
+    /// When a record was last replayed.
+    went_on_at: Timestamp,
+    /// The former owner's transaction was ended; once is enough, whoever holds us up after that.
+    ended: bool,
     /// The offset and the journal disagreed once, and both were asked for again.
     asked_twice: bool,
     batches: u64,
@@ -81,17 +85,18 @@ pub(super) enum Progress {
 }
 
 impl Restore {
-    /// Asks the first question.
-    pub fn begin<C: Client>(shard: &Shard, client: &mut C) -> Restore {
-        client.recover(shard.id);
+    /// A restore whose first question is still to be asked.
+    pub fn new(now: Timestamp) -> Restore {
         Restore {
-            step: Step::Asked,
+            step: Step::AskAt(now),
             recovered: None,
             journal: None,
             record: None,
             former_owner: None,
             journal_records: 0,
-            moved_at: client.now(),
+            moved_at: now,
+            went_on_at: now,
+            ended: false,
             asked_twice: false,
             batches: 0,
             records: 0,
@@ -102,6 +107,21 @@ impl Restore {
         if let Some(lane) = self.journal.take() {
             client.close(lane);
         }
+    }
+
+    /// Whether [`Client::recover`] is to be asked now.
+    pub fn wants_answer(&self, now: Timestamp) -> bool {
+        matches!(self.step, Step::AskAt(at) if now >= at)
+    }
+
+    /// It is on its way.
+    pub fn asked(&mut self) {
+        self.step = Step::Asked;
+    }
+
+    /// Whether nothing has gone forward for so long that another restore may begin beside this one.
+    pub fn is_stuck(&self, now: Timestamp) -> bool {
+        now - self.went_on_at >= OPEN_TRANSACTION_WAIT
     }
 
     /// An answer to [`Client::recover`].
@@ -158,12 +178,7 @@ impl Shard {
         let now = client.now();
         match restore.step {
             Step::Asked | Step::Ending => return Ok(Progress::Waiting(None)),
-            Step::AskAt(at) if now < at => return Ok(Progress::Waiting(Some(at))),
-            Step::AskAt(_) => {
-                restore.step = Step::Asked;
-                client.recover(self.id);
-                return Ok(Progress::Waiting(None));
-            }
+            Step::AskAt(at) => return Ok(Progress::Waiting(Some(at))),
             Step::Reading => {}
         }
         let recovered = restore.recovered.clone().expect("the answer is there once reading has begun");
@@ -184,7 +199,7 @@ impl Shard {
                 let before = left;
                 let finished = self.replay(settings, client, sink, restore, &recovered, &mut record, &mut left)?;
                 if before != left || finished {
-                    restore.moved_at = now;
+                    (restore.moved_at, restore.went_on_at) = (now, now);
                 }
                 if !finished {
                     restore.record = Some(record);
@@ -202,7 +217,7 @@ impl Shard {
             let offset = message.offset;
             let record = JournalRecord::decode(message.value.unwrap_or_default()).map_err(|source| Stop::Record { offset, source })?;
             client.advance(journal, 1);
-            restore.moved_at = now;
+            (restore.moved_at, restore.went_on_at) = (now, now);
             self.admit(settings, client, restore, &recovered, offset, &record)?;
             restore.journal_records += 1;
             restore.former_owner = Some(record.transactional_id.clone());
@@ -269,14 +284,15 @@ impl Shard {
         }
         restore.moved_at = now;
         match &restore.former_owner {
-            Some(id) => {
+            Some(id) if !restore.ended => {
+                restore.ended = true;
                 sink.notice(self.id, &Notice::EndingTransaction { transactional_id: id });
                 restore.step = Step::Ending;
                 client.end_transaction(self.id, id);
                 Progress::Waiting(None)
             }
             // Whose it is, no record tells; the broker ends it when its time is over.
-            None => {
+            _ => {
                 restore.step = Step::AskAt(now + ASK_AGAIN);
                 Progress::Waiting(Some(now + ASK_AGAIN))
             }
@@ -439,6 +455,10 @@ impl Shard {
                     return Ok(true);
                 }
                 Next::Nothing if refilled => {
+                    if let Some((input, found)) = self.inputs.passed(client, targets) {
+                        let topic = recovered.inputs[input.at()].topic.clone();
+                        return Err(Stop::LogDiffers { topic, next_offset: targets[input.at()], found });
+                    }
                     return match self.inputs.fault() {
                         None => Ok(false),
                         Some((input, fault)) => {

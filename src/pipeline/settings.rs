@@ -36,6 +36,8 @@ pub struct Settings {
     pub batch_records: usize,
     /// Bytes of keys and values after which a batch ends.
     pub batch_bytes: usize,
+    /// Most bytes of key and value of a dead letter: what its topic takes, less room for headers. A larger record goes without its value.
+    pub dead_letter_bytes: usize,
     /// How long revoked shards may take to commit what they have decided. Below the group's rebalance time-out.
     pub revoke_budget: Millis,
 }
@@ -81,6 +83,7 @@ impl Settings {
             commit_interval: Millis(5),
             batch_records: 5_000,
             batch_bytes: 2 << 20,
+            dead_letter_bytes: (1 << 20) - (64 << 10),
             revoke_budget: Millis(3_000),
         }
     }

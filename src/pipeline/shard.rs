@@ -150,6 +150,10 @@ impl Shard {
     /// Begins to decide: everything before is in the engine. The record that is written at once names the new owner in the journal.
     pub fn run<S: Sink>(&mut self, sink: &mut S, now: Timestamp, batches: u64, records: u64) {
         self.phase = Phase::Running;
+        // What the replay saw was counted when it was read first.
+        for decoder in &mut self.decoders {
+            decoder.take_counts();
+        }
         self.staged.touch(now, true);
         (self.last_write, self.last_told) = (now, now);
         sink.notice(self.id, &Notice::Running { took: now - self.assigned_at, batches, records });
@@ -230,7 +234,7 @@ impl Shard {
         }
         self.inputs.refill(client, settings.batch_records);
         let now = client.now();
-        self.inputs.watch(now, questions);
+        self.inputs.watch(client, now, questions);
         let full = self.assemble(settings, client, now, budget.min(settings.batch_records), questions);
         turn.records = self.batch.records.len();
         if turn.records > 0 || self.herd.is_some() {
@@ -239,7 +243,8 @@ impl Shard {
             self.apply(settings, client, sink, cap, idle_until, now);
             turn.busy = full || self.herd.is_some();
         }
-        if self.inputs.is_empty()
+        // Nothing more can be taken, and an input is why: no record of another may pass it.
+        if turn.records == 0
             && let Some((input, fault)) = self.inputs.fault()
         {
             let topic = settings.inputs[input.at()].topic.to_string();
@@ -267,7 +272,8 @@ impl Shard {
             self.decoders[input].decode(&raw, &mut self.batch);
             self.reads[input] += 1;
         }
-        false
+        // A batch that took all that was held may be full too, and the log goes on.
+        self.batch.records.len() >= budget || bytes >= settings.batch_bytes
     }
 
     /// Applies the batch at hand and stages what comes of it.

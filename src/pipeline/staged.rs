@@ -12,9 +12,9 @@ use crate::wire::encode::{self, Payload};
 use crate::wire::journal::{JournalBatch, JournalInput, JournalRecord};
 
 /// Bytes of encoded outputs and batches after which a shard waits for its commit before it takes more. A herd's budget (4 MiB) fits.
-pub const STAGED_BYTES_MAX: usize = 16 << 20;
+pub const STAGED_BYTES_MAX: usize = 8 << 20;
 /// Bytes of a worker's next transaction after which its shards wait for the commit: it has to be written well within its time-out.
-pub const TRANSACTION_BYTES_MAX: usize = 32 << 20;
+pub const TRANSACTION_BYTES_MAX: usize = 16 << 20;
 const _: () = assert!(STAGED_BYTES_MAX <= TRANSACTION_BYTES_MAX);
 /// Batches of one journal record: replay holds a record in memory.
 pub const STAGED_BATCHES_MAX: usize = 1_024;
@@ -83,7 +83,7 @@ impl Staged {
             self.change(settings, published, &topics, now);
         }
         for dead in &outputs.dead_letters {
-            self.dead_letter(client, inputs, dead, &topics);
+            self.dead_letter(settings, client, inputs, dead, &topics);
         }
         self.published.append(&mut outputs.changes);
     }
@@ -135,10 +135,20 @@ impl Staged {
         self.push(Output::Memberships, Some(key), value, self.part.headers.len());
     }
 
-    fn dead_letter<C: Client>(&mut self, client: &C, inputs: &Inputs, dead: &DeadLetter, topics: &[&str]) {
+    fn dead_letter<C: Client>(&mut self, settings: &Settings, client: &C, inputs: &Inputs, dead: &DeadLetter, topics: &[&str]) {
         let message = inputs.original(client, dead.position);
         assert!(message.is_some(), "a dead letter names a record of its batch: {dead:?}");
         let (key, value) = message.map_or((None, None), |m| (m.key, m.value));
+        let (key_bytes, value_bytes) = (key.map_or(0, <[u8]>::len), value.map_or(0, <[u8]>::len));
+        // What the topic does not take would hold up the shard for ever; the headers say where the record stands.
+        let value = value.filter(|_| key_bytes + value_bytes <= settings.dead_letter_bytes);
+        let key = key.filter(|_| key_bytes <= settings.dead_letter_bytes);
+        let cut = value_bytes > 0 && value.is_none();
+        let shortened = cut.then(|| DeadLetter {
+            detail: format!("{}; {} bytes of key and value are left out", dead.detail, key_bytes + value_bytes).into(),
+            ..dead.clone()
+        });
+        let dead = shortened.as_ref().unwrap_or(dead);
         let mut put = |bytes: Option<&[u8]>| {
             bytes.map(|bytes| {
                 let start = self.part.bytes.len();

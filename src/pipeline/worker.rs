@@ -36,6 +36,8 @@ const SETTLE_AGAIN: Millis = Millis(100);
 /// Partitions that a transaction may touch at the floor of the commit interval; each further group of as many adds another interval.
 /// 54 partitions cost the broker three times what 3 do, 150 six times.
 const PARTITIONS_PER_INTERVAL: usize = 32;
+/// Most restores at once. One goes on while others are held up by somebody else's transaction or a partition without a leader.
+const RESTORES_MAX: usize = 4;
 /// Records of restores per step while other shards run.
 const RESTORE_SLICE: usize = 1_000;
 
@@ -64,6 +66,17 @@ pub struct Worker {
     /// Where the next step begins, so that no shard is always served last.
     turn: usize,
     questions: Vec<LaneId>,
+    /// Open questions to [`Client::recover`], one per shard at most, and who asked. An answer whose asker is gone is of a past.
+    asked: BTreeMap<ShardId, Asker>,
+    flights: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asker {
+    /// The restore of that life of the shard.
+    Restore(u64),
+    /// The settling of that transaction.
+    Settle(u64),
 }
 
 /// Where the one transaction is.
@@ -76,17 +89,18 @@ enum Commit {
         flight: Flight,
         at: Timestamp,
     },
-    /// Whether it is visible is being asked, of the shard `asked`.
+    /// Whether it is visible is being asked, again at `again`.
     Settling {
         transaction: Box<Transaction>,
         flight: Flight,
-        asked: Option<ShardId>,
         again: Timestamp,
     },
 }
 
 /// A transaction's shards, in the order of its parts.
 struct Flight {
+    /// Tells it from others.
+    number: u64,
     shards: Vec<FlightShard>,
     tries: u32,
 }
@@ -119,6 +133,8 @@ impl Worker {
             ending: None,
             turn: 0,
             questions: Vec::new(),
+            asked: BTreeMap::new(),
+            flights: 0,
         }
     }
 
@@ -232,38 +248,54 @@ impl Worker {
         self.shards.values_mut().any(|shard| shard.inputs.note(mark));
     }
 
-    // Restores, one at a time.
+    // Restores: one at a time, but one that waits for others does not hold up the rest.
 
     fn restore<C: Client, S: Sink>(&mut self, client: &mut C, sink: &mut S, wake: &mut Timestamp) -> bool {
         if self.ending.is_some() {
             return false;
         }
+        let now = client.now();
         let running = self.shards.values().any(|s| matches!(s.phase, Phase::Running));
         let budget = if running { RESTORE_SLICE } else { self.settings.batch_records };
-        if !self.shards.values().any(|s| matches!(s.phase, Phase::Restoring(_))) {
+        let restoring = |s: &Shard| match &s.phase {
+            Phase::Restoring(restore) => Some(restore.is_stuck(now)),
+            _ => None,
+        };
+        let n = self.shards.values().filter_map(restoring).count();
+        if n < RESTORES_MAX && self.shards.values().filter_map(restoring).all(|stuck| stuck) {
             // A former life's transaction must be settled first: it would look like one that a dead owner left open.
             let flying = self.flying();
             let next = self.shards.values_mut().find(|s| matches!(s.phase, Phase::Queued) && !flying.contains(&s.id));
             if let Some(shard) = next {
-                shard.phase = Phase::Restoring(Box::new(Restore::begin(shard, client)));
-            }
-            return false;
-        }
-        let Some(shard) = self.shards.values_mut().find(|s| matches!(s.phase, Phase::Restoring(_))) else {
-            return false;
-        };
-        match shard.restore(&self.settings, client, sink, budget) {
-            Ok(Progress::Busy | Progress::Done) => true,
-            Ok(Progress::Waiting(until)) => {
-                *wake = (*wake).min(until.unwrap_or(*wake));
-                false
-            }
-            Err(stop) => {
-                shard.drain(client, Some(stop));
-                Worker::tell_stopped(shard, sink);
-                true
+                shard.phase = Phase::Restoring(Box::new(Restore::new(now)));
             }
         }
+        let mut busy = false;
+        let ids: Vec<ShardId> = self.shards.iter().filter(|(_, s)| matches!(s.phase, Phase::Restoring(_))).map(|(id, _)| *id).collect();
+        for id in ids {
+            let Some(shard) = self.shards.get_mut(&id) else { continue };
+            match shard.restore(&self.settings, client, sink, budget) {
+                Ok(Progress::Busy | Progress::Done) => busy = true,
+                // What is due already waits for the client's news.
+                Ok(Progress::Waiting(until)) => *wake = (*wake).min(until.filter(|at| *at > now).unwrap_or(*wake)),
+                Err(stop) => {
+                    shard.drain(client, Some(stop));
+                    Worker::tell_stopped(shard, sink);
+                    busy = true;
+                }
+            }
+            if let Phase::Restoring(restore) = &mut shard.phase
+                && restore.wants_answer(now)
+            {
+                // With an older question still open, its answer is let go first.
+                if let std::collections::btree_map::Entry::Vacant(open) = self.asked.entry(id) {
+                    open.insert(Asker::Restore(shard.life));
+                    client.recover(id);
+                    restore.asked();
+                }
+            }
+        }
+        busy
     }
 
     fn tell_stopped<S: Sink>(shard: &Shard, sink: &mut S) {
@@ -273,12 +305,22 @@ impl Worker {
     }
 
     fn recovered<C: Client, S: Sink>(&mut self, client: &mut C, sink: &mut S, answer: Recovered, now: Timestamp) {
-        if let Commit::Settling { asked, .. } = &self.commit
-            && *asked == Some(answer.shard)
-        {
-            self.settle(client, sink, &answer, now);
-        } else if let Some(Phase::Restoring(restore)) = self.shards.get_mut(&answer.shard).map(|s| &mut s.phase) {
-            restore.recovered(answer, now);
+        match self.asked.remove(&answer.shard) {
+            Some(Asker::Settle(number)) => {
+                if let Commit::Settling { flight, .. } = &self.commit
+                    && flight.number == number
+                {
+                    self.settle(client, sink, &answer, now);
+                }
+            }
+            Some(Asker::Restore(life)) => {
+                if let Some(shard) = self.shards.get_mut(&answer.shard).filter(|s| s.life == life)
+                    && let Phase::Restoring(restore) = &mut shard.phase
+                {
+                    restore.recovered(answer, now);
+                }
+            }
+            None => panic!("an answer about shard {} to no question", answer.shard),
         }
     }
 
@@ -339,7 +381,8 @@ impl Worker {
             return;
         }
         let mut transaction = Transaction::default();
-        let mut flight = Flight { shards: Vec::new(), tries: 0 };
+        self.flights += 1;
+        let mut flight = Flight { number: self.flights, shards: Vec::new(), tries: 0 };
         let mut partitions = 0;
         for shard in self.shards.values_mut() {
             if shard.commit_at(now).is_none_or(|at| at > now) {
@@ -385,7 +428,7 @@ impl Worker {
                 self.commit = Commit::Again { transaction, flight, at: now + wait };
             }
             Outcome::Uncertain(_) => {
-                self.commit = Commit::Settling { transaction, flight, asked: None, again: now };
+                self.commit = Commit::Settling { transaction, flight, again: now };
                 self.ask_to_settle(client, now);
             }
             Outcome::Fenced(words) => return Err(Fault::Fenced(words)),
@@ -420,9 +463,13 @@ impl Worker {
                 *wake = (*wake).min(*at);
                 return;
             }
-            Commit::Settling { again, .. } => {
-                *wake = (*wake).min(*again);
+            Commit::Settling { .. } => {
                 self.ask_to_settle(client, now);
+                if let Commit::Settling { again, .. } = &self.commit
+                    && *again > now
+                {
+                    *wake = (*wake).min(*again);
+                }
                 return;
             }
             _ => return,
@@ -443,20 +490,24 @@ impl Worker {
 
     /// Asks the log whether an uncertain transaction is in it, of a shard that is still ours and whose batch tells.
     fn ask_to_settle<C: Client>(&mut self, client: &mut C, now: Timestamp) {
-        let Commit::Settling { flight, asked, again, .. } = &mut self.commit else {
+        let Commit::Settling { flight, again, .. } = &mut self.commit else {
             return;
         };
         let ours = |s: &&FlightShard| self.shards.get(&s.shard).is_some_and(|x| x.life == s.life);
-        let of = asked.filter(|shard| flight.shards.iter().filter(ours).any(|s| s.shard == *shard));
-        if of.is_some() && now < *again {
+        let number = flight.number;
+        let waits = |s: &FlightShard| self.asked.get(&s.shard) == Some(&Asker::Settle(number));
+        if now < *again || flight.shards.iter().filter(ours).any(waits) {
             return;
         }
         let tells = flight.shards.iter().filter(ours).find(|s| s.before != Some(s.batch));
         match tells.or_else(|| flight.shards.iter().find(ours)) {
             Some(one) => {
-                // The answer comes by itself; asked again only after a good while, for a client that lost the question.
-                (*asked, *again) = (Some(one.shard), now + Millis(10_000));
-                client.recover(one.shard);
+                // An older question about the shard, of an asker who is gone, is answered first.
+                if let std::collections::btree_map::Entry::Vacant(open) = self.asked.entry(one.shard) {
+                    open.insert(Asker::Settle(number));
+                    client.recover(one.shard);
+                }
+                *again = now + SETTLE_AGAIN;
             }
             // All are somebody else's now, and what became of the transaction is theirs to find.
             None => self.commit = Commit::Free,
@@ -468,13 +519,13 @@ impl Worker {
             return;
         };
         let Some(one) = flight.shards.iter().find(|s| s.shard == answer.shard) else {
-            self.commit = Commit::Settling { transaction, flight, asked: None, again: now };
+            self.commit = Commit::Settling { transaction, flight, again: now };
             return;
         };
         let found = match &answer.committed {
             CommittedOffset::Unstable => {
                 // The broker is still writing the end of it.
-                self.commit = Commit::Settling { transaction, flight, asked: Some(answer.shard), again: now + SETTLE_AGAIN };
+                self.commit = Commit::Settling { transaction, flight, again: now + SETTLE_AGAIN };
                 return;
             }
             CommittedOffset::Absent => None,
@@ -498,7 +549,7 @@ impl Worker {
                 shard.abandon(client, stop);
                 Worker::tell_stopped(shard, sink);
             }
-            self.commit = Commit::Settling { transaction, flight, asked: None, again: now };
+            self.commit = Commit::Settling { transaction, flight, again: now };
             self.ask_to_settle(client, now);
         }
     }

@@ -212,6 +212,11 @@ impl Cluster {
         self.deaf = true;
     }
 
+    /// Bounds dead letters of processes that start from now on.
+    pub fn dead_letter_bytes(&mut self, most: usize) {
+        self.plan.settings.dead_letter_bytes = most;
+    }
+
     /// Every running process is told something by its client.
     pub fn tell(&mut self, event: &Event) {
         for (client, _) in self.instances.iter_mut().filter_map(|i| i.life.as_mut()) {
