@@ -159,7 +159,7 @@ fn same_as_pure(cluster: &Cluster) -> Result<(), String> {
 #[test]
 fn without_trouble_the_changes_are_those_of_one_engine_over_the_log() {
     let tally = run_all(
-        30,
+        15,
         |rng, plan| {
             // Several inputs are merged by what was there when; one is a single truth.
             plan.settings.inputs.truncate(1);
@@ -168,13 +168,13 @@ fn without_trouble_the_changes_are_those_of_one_engine_over_the_log() {
         },
         same_as_pure,
     );
-    assert!(tally.changes > 1_000 && tally.by_timer > 500 && tally.dead_letters > 100 && tally.cursors > 10, "{tally:?}");
+    assert!(tally.changes > 1_000 && tally.by_timer > 500 && tally.dead_letters > 100, "{tally:?}");
 }
 
 #[test]
 fn with_all_kinds_of_trouble_a_single_log_still_gives_the_same_changes() {
     let tally = run_all(
-        40,
+        25,
         |rng, plan| {
             plan.settings.inputs.truncate(1);
             plan.records.iter_mut().for_each(|r| r.input = InputIndex(0));
@@ -184,7 +184,7 @@ fn with_all_kinds_of_trouble_a_single_log_still_gives_the_same_changes() {
         },
         same_as_pure,
     );
-    assert!(tally.deaths > 50 && tally.uncertain > 20 && tally.aborted > 50 && tally.restores > 200, "{tally:?}");
+    assert!(tally.deaths > 20 && tally.uncertain > 20 && tally.aborted > 50 && tally.restores > 100 && tally.cursors > 100, "{tally:?}");
 }
 
 fn all_trouble(rng: &mut fastrand::Rng, plan: &mut Plan) {
@@ -206,8 +206,8 @@ fn all_trouble(rng: &mut fastrand::Rng, plan: &mut Plan) {
 
 #[test]
 fn with_all_kinds_of_trouble_nothing_is_missing_and_nothing_comes_twice() {
-    let tally = run_all(60, all_trouble, |_| Ok(()));
-    assert!(tally.deaths > 50 && tally.uncertain > 50 && tally.aborted > 100 && tally.restores > 300 && tally.lost > 5, "{tally:?}");
+    let tally = run_all(40, all_trouble, |_| Ok(()));
+    assert!(tally.deaths > 50 && tally.uncertain > 50 && tally.aborted > 100 && tally.restores > 200 && tally.lost > 2, "{tally:?}");
 }
 
 /// One short run, and the first life of each process ends at about 150 of its calls, one after the other.
@@ -383,7 +383,8 @@ fn a_cut_input_stops_the_shard_though_another_one_is_busy() {
 
 #[test]
 fn a_dead_letter_that_its_topic_would_not_take_goes_without_its_value() {
-    let big = Planned { value: format!(r#"{{"customer":"c","event":"view","properties":{{"price":"{}"}}}}"#, "x".repeat(5_000)), ..view(100, 0) };
+    let big =
+        Planned { value: format!(r#"{{"customer":"c","event":"buy","properties":{{"total":"{}"}}}}"#, "x".repeat(5_000)), ..view(100, 0) };
     let mut cluster = small(1, vec![big]);
     cluster.dead_letter_bytes(1_000);
     cluster.run_until(BEGIN + Millis(2_000)).expect("runs");
