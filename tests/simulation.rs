@@ -58,7 +58,7 @@ fn merged_entries_leave_at_most_a_sixty_fourth_late() {
     let workspace = Arc::new(compiled.workspace.expect("it compiles"));
     let plan = Arc::new(Plan::compile(workspace.clone()));
     let (mut exits, mut late, mut approx) = (0, 0, 0);
-    for seed in 0..40 {
+    for seed in 0..16 {
         let mut rng = fastrand::Rng::with_seed(seed);
         let settings = Settings { exact_entries: 8, ..Settings::default() };
         let (mut feed, mut engine) = (Feed::new(&plan), Engine::new(plan.clone(), settings.clone()));
@@ -87,5 +87,5 @@ fn merged_entries_leave_at_most_a_sixty_fourth_late() {
         approx += u32::from(marked);
     }
     println!("{exits} exits, {late} late, {approx} marked");
-    assert!(exits > 20 && approx > 0, "{exits} exits, {approx} marked: the test looks at nothing");
+    assert!(exits > 8 && approx > 0, "{exits} exits, {approx} marked: the test looks at nothing");
 }

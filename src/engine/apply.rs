@@ -59,7 +59,9 @@ impl Engine {
             _ => {}
         }
         let ts = ts.min(record.arrival);
-        if let Some(max) = settings.max_age.filter(|max| t - ts > *max) {
+        // Events only: other records are settled by S18, however old (a profile carries the instant of its last edit).
+        let is_event = matches!(record.body, Body::Event { .. });
+        if let Some(max) = settings.max_age.filter(|max| is_event && t - ts > *max) {
             let detail = format!("ts is {} before the clock, more than {max}", t - ts);
             return dead_letter(record, DeadLetterReason::TooLate, &detail, out);
         }

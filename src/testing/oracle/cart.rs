@@ -37,9 +37,15 @@ pub struct Place {
     pub order: u64,
 }
 
+/// Lines that are told apart; what comes on top counts in quantity and value only (S43).
+const LINES_MAX: usize = 200;
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cart {
+    /// At most [`LINES_MAX`].
     pub lines: Vec<Line>,
+    /// Those beyond, without names.
+    beyond: Vec<Line>,
     /// The `ts` of the last event that changed something; never goes back.
     pub changed_at: Option<Timestamp>,
 }
@@ -68,9 +74,9 @@ impl Cart {
                     }
                     last_set = Some(event.ts);
                 }
-                let lines = cart.lines.clone();
+                let before = (cart.lines.clone(), cart.beyond.len());
                 cart.step(rule, items(catalogue, rule, event));
-                if !same_lines(&lines, &cart.lines) {
+                if !same_lines(&before.0, &cart.lines) || before.1 != cart.beyond.len() {
                     cart.changed_at = cart.changed_at.max(Some(event.ts));
                 }
             }
@@ -81,9 +87,9 @@ impl Cart {
 
     fn step(&mut self, rule: &CartRule, items: Option<Vec<Item>>) {
         match rule.action {
-            CartAction::Clear => self.lines.clear(),
+            CartAction::Clear => self.clear(),
             CartAction::Set => {
-                self.lines.clear();
+                self.clear();
                 items.unwrap_or_default().into_iter().for_each(|i| self.add(i));
             }
             CartAction::Add => items.unwrap_or_default().into_iter().for_each(|i| self.add(i)),
@@ -96,9 +102,18 @@ impl Cart {
                     let quantity = i.quantity.unwrap_or(1);
                     self.take(&i, Some(quantity));
                 }),
-                _ => self.lines.clear(),
+                _ => self.clear(),
             },
         }
+    }
+
+    fn clear(&mut self) {
+        self.lines.clear();
+        self.beyond.clear();
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
     }
 
     fn find(&self, item: &Item) -> Option<usize> {
@@ -122,7 +137,8 @@ impl Cart {
             }
             None => {
                 let Item { product, variant, price, fields, .. } = item;
-                self.lines.push(Line { product, variant, quantity, price, fields });
+                let all = if self.lines.len() < LINES_MAX { &mut self.lines } else { &mut self.beyond };
+                all.push(Line { product, variant, quantity, price, fields });
             }
         }
     }
@@ -141,12 +157,12 @@ impl Cart {
     }
 
     pub fn quantity(&self) -> i64 {
-        self.lines.iter().map(|l| l.quantity).sum()
+        self.lines.iter().chain(&self.beyond).map(|l| l.quantity).sum()
     }
 
     pub fn value(&self, catalogue: &Catalogue) -> Value {
         let currency = catalogue.workspace.currency;
-        let minor = self.lines.iter().map(|l| match l.price {
+        let minor = self.lines.iter().chain(&self.beyond).map(|l| match l.price {
             Value::Money(m) if m.currency == currency => m.minor * l.quantity,
             _ => 0,
         });

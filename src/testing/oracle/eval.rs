@@ -11,13 +11,11 @@ use crate::lang::{
 use crate::model::{Currency, Decimal, MoneyCurrency, Property, Type, Value};
 use crate::time::{Millis, Timestamp};
 
-/// What is evaluated, when, and what the other segments are.
+/// What is evaluated, and when.
 pub struct View<'a> {
     pub rules: &'a Rules,
     pub customer: &'a Customer,
     pub t: Timestamp,
-    /// Whether the customer is in that segment at `t`.
-    pub member: &'a dyn Fn(usize) -> bool,
 }
 
 /// What bare names mean inside a filter.
@@ -73,12 +71,13 @@ impl View<'_> {
                 compare(&of, from).is_some_and(Ordering::is_ge) && compare(&of, to).is_some_and(Ordering::is_lt)
             }
             Expr::HeldFor { of, at_least } => {
-                // The start is remembered by the steps (R4); that the operand holds now is looked at again.
+                // The start is remembered by the steps (R4); that the operand holds now is looked at again. An earlier instant sees a
+                // dwell as it is remembered now: one that has ended is forgotten.
                 let since = self.customer.dwells[self.rules.dwell(of)];
                 since.is_some_and(|since| self.t - since >= *at_least) && self.expr(of, scope)
             }
             Expr::EventIn { which, of, window } => self.pick(*which, of).is_some_and(|e| self.in_window(window, e.ts)),
-            Expr::InSegment(index) => (self.member)(index.at()),
+            Expr::InSegment(index) => self.customer.machines[index.at()].was_member(self.t),
             Expr::InList(index) => self.customer.lists[index.at()].is_some_and(|(_, member)| member),
             Expr::Consent(index) => match self.customer.consents[index.at()] {
                 None => self.rules.workspace.catalogue.purposes[index.at()].default_granted,
@@ -107,7 +106,7 @@ impl View<'_> {
                 Value::Text(t) => t.ends_with(&*folded(suffix, *ignore_case)),
                 _ => false,
             },
-            Expr::Empty(Term::Path(Path::Cart(_))) => self.customer.cart.lines.is_empty(),
+            Expr::Empty(Term::Path(Path::Cart(_))) => self.customer.cart.is_empty(),
             Expr::Empty(term) => match self.value(term, scope) {
                 Value::Missing => true,
                 Value::Text(t) => t.is_empty(),

@@ -123,7 +123,7 @@ pub fn candidates(rules: &Rules, customer: &Customer, after: Timestamp, through:
         out.extend(rules.constants.next.iter().map(|d| x - *d));
     }
     // Only what stands at the clock decides a score; all its events are applied by now.
-    let view = View { rules, customer, t: Timestamp::MAX, member: &|_| false };
+    let view = View { rules, customer, t: Timestamp::MAX };
     for score in &rules.constants.scores {
         let (value, at) = view.score_state(score);
         for threshold in &rules.constants.numbers {

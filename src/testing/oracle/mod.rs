@@ -110,6 +110,13 @@ struct Machine {
     emit: Vec<(Box<str>, Value)>,
 }
 
+impl Machine {
+    /// Whether it was a member at `t`; an instant before the last change sees it as it was before that change (R12, R35).
+    fn was_member(&self, t: Timestamp) -> bool {
+        self.member != self.last.is_some_and(|last| t < last.since)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct LastChange {
     id: ChangeId,
@@ -225,7 +232,9 @@ impl Oracle {
             return dead(DeadLetterReason::Future, "");
         }
         ts = ts.min(record.arrival);
-        if self.rules.settings.max_age.is_some_and(|max| t - ts > max) {
+        // Other records are settled by S18, however old.
+        let is_event = matches!(record.body, Body::Event { .. });
+        if is_event && self.rules.settings.max_age.is_some_and(|max| t - ts > max) {
             return dead(DeadLetterReason::TooLate, "");
         }
         let name = batch.text(record.customer).to_string();

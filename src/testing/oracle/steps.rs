@@ -51,18 +51,8 @@ enum Before<'a> {
     Record { before: Option<&'a Customer>, record: &'a RecordStep },
 }
 
-/// A segment that has flipped in this step.
-#[derive(Clone, Copy)]
-struct Flip {
-    since: Timestamp,
-    was: bool,
-}
-
 /// Evaluates all definitions in their order. Returns whether anything that is remembered changed.
 fn step(rules: &Rules, name: &str, before: Before, customer: &mut Customer, t: Timestamp, out: &mut Outputs) -> bool {
-    let published: Vec<bool> = customer.machines.iter().map(|m| m.member).collect();
-    let mut members = published.clone();
-    let mut flips: Vec<Option<Flip>> = vec![None; members.len()];
     let mut changed = false;
     // In order with regard to the customer alone (R30); R1 adds the segment's last change.
     let in_order = match &before {
@@ -72,12 +62,10 @@ fn step(rules: &Rules, name: &str, before: Before, customer: &mut Customer, t: T
     for (i, definition) in rules.workspace.definitions.iter().enumerate() {
         for d in rules.dwells_of[i].iter().copied() {
             let operand = &rules.dwells[d];
-            let holds = |customer: &Customer, at: Timestamp| {
-                View { rules, customer, t: at, member: &member_at(&members, &flips, at) }.holds(operand)
-            };
+            let holds = |customer: &Customer, at: Timestamp| View { rules, customer, t: at }.holds(operand);
             let remembered = customer.dwells[d].is_some();
             let now = holds(customer, t);
-            if now == remembered || now == without(rules, &before, &published, t, remembered, |view| view.holds(operand)) {
+            if now == remembered || now == without(rules, &before, t, remembered, |view| view.holds(operand)) {
                 continue;
             }
             let since = match &before {
@@ -88,11 +76,10 @@ fn step(rules: &Rules, name: &str, before: Before, customer: &mut Customer, t: T
             changed = true;
         }
         let DefinitionKind::Segment(segment) = &definition.kind else { continue };
-        let is = |customer: &Customer, at: Timestamp| {
-            machine(segment, published[i], &View { rules, customer, t: at, member: &member_at(&members, &flips, at) })
-        };
+        let published = customer.machines[i].member;
+        let is = |customer: &Customer, at: Timestamp| machine(segment, published, &View { rules, customer, t: at });
         let now = is(customer, t);
-        if now == published[i] || now == without(rules, &before, &published, t, published[i], |view| machine(segment, published[i], view)) {
+        if now == published || now == without(rules, &before, t, published, |view| machine(segment, published, view)) {
             continue;
         }
         let last = customer.machines[i].last;
@@ -116,9 +103,7 @@ fn step(rules: &Rules, name: &str, before: Before, customer: &mut Customer, t: T
                 (Origin::Record(record.position), Some(CauseEvent { id: record.id.clone(), position: record.position }))
             }
         };
-        members[i] = now;
-        flips[i] = Some(Flip { since, was: published[i] });
-        let emit = emit(segment, &View { rules, customer, t, member: &|j| members[j] });
+        let emit = emit(segment, &View { rules, customer, t });
         let change_id = change_id(&definition.name, name, &definition.hash.0, origin);
         customer.seq += 1;
         customer.machines[i].member = now;
@@ -157,20 +142,12 @@ fn step(rules: &Rules, name: &str, before: Before, customer: &mut Customer, t: T
 
 /// What would be at the clock without this step. Other segments are as published: what is due at this millisecond waits for its timers
 /// (R2), also where others refer to it (S15).
-fn without(rules: &Rules, before: &Before, published: &[bool], t: Timestamp, remembered: bool, evaluate: impl Fn(&View) -> bool) -> bool {
+fn without(rules: &Rules, before: &Before, t: Timestamp, remembered: bool, evaluate: impl Fn(&View) -> bool) -> bool {
     match before {
         Before::Timer => remembered,
         // Nothing holds before the first record (R5, S40).
         Before::Record { before: None, .. } => false,
-        Before::Record { before: Some(customer), .. } => evaluate(&View { rules, customer, t, member: &|j| published[j] }),
-    }
-}
-
-/// Whether segment `j` has the customer at `at`: a flip of this step counts from its `since` on (R12, R35).
-fn member_at<'a>(members: &'a [bool], flips: &'a [Option<Flip>], at: Timestamp) -> impl Fn(usize) -> bool + 'a {
-    move |j| match flips[j] {
-        Some(flip) if at < flip.since => flip.was,
-        _ => members[j],
+        Before::Record { before: Some(customer), .. } => evaluate(&View { rules, customer, t }),
     }
 }
 
