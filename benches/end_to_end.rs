@@ -124,8 +124,14 @@ impl Site {
         let plan = Arc::new(Plan::compile(Arc::new(workspace)));
         let segments: Vec<String> = plan.workspace().definitions.iter().map(|d| d.name.clone()).collect();
         let metrics = Metrics::new(&self.names.inputs, &segments);
-        let start =
-            runtime::Start { config: self.config.clone(), plan, files, metrics, mock: false, observer: Some(observer as Arc<dyn Observer>) };
+        let start = runtime::Start {
+            config: self.config.clone(),
+            plan,
+            files,
+            metrics,
+            mock: false,
+            observer: Some(observer as Arc<dyn Observer>),
+        };
         runtime::start(start).expect("the service starts")
     }
 }
@@ -182,7 +188,8 @@ fn drain(bootstrap: &str, exporter: &Exporter, n: u64, customers: u32) {
         counting.changes.load(Ordering::Relaxed),
         counting.changes.load(Ordering::Relaxed) as f64 / n as f64 * 100.0
     );
-    let transactions: Vec<String> = exporter.render().lines().filter(|l| l.starts_with("segmentd_transactions_total")).map(Into::into).collect();
+    let transactions: Vec<String> =
+        exporter.render().lines().filter(|l| l.starts_with("segmentd_transactions_total")).map(Into::into).collect();
     println!("drain: {}", transactions.join("  "));
 }
 

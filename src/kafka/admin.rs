@@ -11,11 +11,16 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::raw::{self, Described, End, Failure};
 use super::settings::{BROKER_WAIT, Context, Role, Settings};
-use super::topics::{self, Checked, DEAD_LETTER_ROOM_BYTES, Problems, Purpose, Topic, TopicNames};
+use super::topics::{
+    self, Checked, DEAD_LETTER_ROOM_BYTES, DEFAULT_MESSAGE_BYTES, LARGE_MESSAGE_BYTES, Problem, Problems, Purpose, Topic, TopicNames,
+};
 use super::{Error, block};
 
 /// Longest wait for one administrative answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
+
+/// Longest wait for offsets, after which whoever asks may ask again.
+const OFFSETS_WAIT: Duration = Duration::from_secs(5);
 
 /// A connection for questions and for work on topics.
 pub struct Admin {
@@ -137,7 +142,7 @@ impl Admin {
             .filter(|(n, _)| n == "max.message.bytes")
             .filter_map(|(_, v)| v.parse().ok())
             .max();
-        let dead_letter_bytes = largest.unwrap_or(1usize << 20) + DEAD_LETTER_ROOM_BYTES;
+        let dead_letter_bytes = largest.unwrap_or(DEFAULT_MESSAGE_BYTES) + DEAD_LETTER_ROOM_BYTES;
 
         let mut wanted: Vec<(String, u32, Vec<(&'static str, String)>, bool)> = Vec::new();
         for described in found_inputs {
@@ -244,6 +249,21 @@ impl Admin {
             let told = settings[names.inputs.len() + i].as_deref();
             problems.extend(topics::judge(purpose, name, found.found.map(|(_, n)| n), shards, told));
         }
+        // A record of the largest size that an input takes must fit into the dead letters, with its headers.
+        let bytes = |at: usize| value(at, "max.message.bytes").and_then(|v| v.parse::<usize>().ok());
+        let dead_letters = names.inputs.len() + names.ours().iter().position(|(p, _)| *p == Purpose::DeadLetters).unwrap_or_default();
+        let largest = (0..names.inputs.len()).filter_map(bytes).max().unwrap_or(DEFAULT_MESSAGE_BYTES);
+        let room = bytes(dead_letters).unwrap_or(DEFAULT_MESSAGE_BYTES + DEAD_LETTER_ROOM_BYTES);
+        let needed = largest + DEAD_LETTER_ROOM_BYTES;
+        if room < needed && described[dead_letters].found.is_some() {
+            problems.push(Problem {
+                what: format!(
+                    "topic {} has max.message.bytes={room} where {needed} is needed: the largest record that an input takes, with its headers",
+                    names.dead_letters
+                ),
+                mend: format!("run `kafka-configs.sh --alter --topic {} --add-config max.message.bytes={needed}`", names.dead_letters),
+            });
+        }
         if !problems.is_empty() {
             return Err(Error::Topics(Problems(problems)));
         }
@@ -252,6 +272,7 @@ impl Admin {
             shards,
             inputs: found_inputs.iter().filter_map(topic).collect(),
             ours: found_ours.iter().filter_map(topic).collect(),
+            dead_letter_bytes: room.min(LARGE_MESSAGE_BYTES).saturating_sub(DEAD_LETTER_ROOM_BYTES),
             notes,
         })
     }
@@ -322,11 +343,16 @@ impl Admin {
         Ok(low.into_iter().zip(high).collect())
     }
 
+    /// The offset after the last record that no open transaction holds back.
+    pub(super) fn last_stable(&self, topic: &str, partition: i32) -> Result<i64, Error> {
+        Ok(self.end(&[(topic, partition)], End::LastStable)?[0])
+    }
+
     fn end(&self, partitions: &[(&str, i32)], end: End) -> Result<Vec<i64>, Error> {
         let started = Instant::now();
         loop {
             let answers =
-                raw::list_offsets(self.client.inner(), partitions, end, ANSWER_WAIT).map_err(|f| self.failure("asking for offsets", f))?;
+                raw::list_offsets(self.client.inner(), partitions, end, OFFSETS_WAIT).map_err(|f| self.failure("asking for offsets", f))?;
             let failed = answers.iter().zip(partitions).find_map(|(a, at)| a.as_ref().err().map(|code| (*code, *at)));
             match failed {
                 None => return Ok(answers.into_iter().filter_map(Result::ok).collect()),

@@ -1,5 +1,5 @@
-//! What a new owner of a shard has to ask, each a call that blocks for milliseconds or seconds: run on a thread of its own, one after the
-//! other, so that the shards that run go on. In between it looks whether the inputs are still the topics that they were at the start.
+//! What a new owner of a shard has to ask, each a call that blocks for milliseconds or seconds: run on a thread of its own, strictly one
+//! after the other and each answered once, so that the shards that run go on and an answer belongs to the oldest question. In between it looks whether the inputs are still the topics that they were at the start.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ use crate::pipeline::{CommittedOffset, Ends, Event, InputLog, LaneId, Recovered}
 /// How long the committed offset is waited for before it is taken for unstable: the library asks on and on while it is.
 const STABLE_WAIT: Duration = Duration::from_millis(400);
 /// Longest wait for one answer, after which it is asked again.
-const ANSWER_WAIT: Duration = Duration::from_secs(10);
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
 /// Pause before a question that was not answered is asked again.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// How often the inputs are looked at.
@@ -186,6 +186,8 @@ impl Thread {
         let committed = self.committed(partition)?;
         let mut partitions = vec![(self.names.journal.as_str(), partition)];
         partitions.extend(self.names.inputs.iter().map(|topic| (topic.as_str(), partition)));
+        // Before the ends: a transaction that began in between shows as open, never as ended.
+        let journal_stable = if self.settings.mock { i64::MAX } else { self.admin.last_stable(&self.names.journal, partition)? };
         let ends: Vec<Ends> = self.admin.bounds(&partitions)?.into_iter().map(|(low, high)| Ends { low, high }).collect();
         let topics: Vec<&str> = self.names.inputs.iter().map(String::as_str).collect();
         let described = self.admin.topics(&topics)?;
@@ -195,7 +197,21 @@ impl Thread {
             let topic_id = (found.id.0 != [0; 16]).then_some(found.id.0);
             inputs.push(InputLog { topic: (*topic).to_owned(), topic_id, ends: *ends });
         }
-        Ok(Recovered { shard, committed, journal: ends[0], inputs })
+        let beside = if committed == CommittedOffset::Absent { self.beside(partition)? } else { None };
+        Ok(Recovered { shard, committed, journal: ends[0], journal_stable: journal_stable.min(ends[0].high), inputs, beside })
+    }
+
+    /// What shows that a shard without a committed position has a past all the same: a journal topic that was deleted took its offsets with
+    /// it, but not those of the inputs, nor what was published.
+    fn beside(&self, partition: i32) -> Result<Option<String>, Error> {
+        for topic in &self.names.inputs {
+            if let Some((offset, _)) = self.peek.committed(topic, partition, ANSWER_WAIT)? {
+                return Ok(Some(format!("the group's offset {offset} of {topic}-{partition}")));
+            }
+        }
+        let changes = &self.names.changes;
+        let (_, high) = self.admin.bounds(&[(changes, partition)])?[0];
+        Ok((high > 0).then(|| format!("{high} published records in {changes}-{partition}")))
     }
 
     /// The library retries for ever while an offset is unstable, so that a time-out may mean that or a coordinator that does not answer.

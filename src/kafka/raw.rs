@@ -19,6 +19,8 @@ pub(super) enum End {
     Earliest,
     /// The offset after the last record, those of open transactions counted.
     HighWatermark,
+    /// The offset after the last record that no open transaction holds back: before the high watermark where one is open.
+    LastStable,
 }
 
 /// A topic as the broker describes it.
@@ -194,12 +196,14 @@ pub(super) fn list_offsets<C: ClientContext>(
     if partitions.is_empty() {
         return Ok(Vec::new());
     }
+    use sys::rd_kafka_IsolationLevel_t as Isolation;
     use sys::rd_kafka_OffsetSpec_t as Spec;
-    // Read uncommitted: the last stable offset would hide an open transaction, and the end of the log would seem to be reached.
-    let isolation = sys::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED;
-    let spec = match end {
-        End::Earliest => Spec::RD_KAFKA_OFFSET_SPEC_EARLIEST,
-        End::HighWatermark => Spec::RD_KAFKA_OFFSET_SPEC_LATEST,
+    // Read uncommitted unless asked otherwise: the last stable offset would hide an open transaction, and the end of the log would seem to
+    // be reached.
+    let (spec, isolation) = match end {
+        End::Earliest => (Spec::RD_KAFKA_OFFSET_SPEC_EARLIEST, Isolation::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED),
+        End::HighWatermark => (Spec::RD_KAFKA_OFFSET_SPEC_LATEST, Isolation::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED),
+        End::LastStable => (Spec::RD_KAFKA_OFFSET_SPEC_LATEST, Isolation::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED),
     };
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for (topic, partition) in partitions {

@@ -29,6 +29,9 @@ pub enum Purpose {
 /// Limit of a record in the definitions topic, which holds a whole set as one record, and of what our producers send.
 pub const LARGE_MESSAGE_BYTES: usize = 16 << 20;
 
+/// The broker's default limit of a record (a little more than 1 MiB: 12 bytes of it are overhead).
+pub(super) const DEFAULT_MESSAGE_BYTES: usize = 1_048_588;
+
 /// Room that the headers of a dead letter take beside the record as it came.
 pub(super) const DEAD_LETTER_ROOM_BYTES: usize = 64 << 10;
 
@@ -109,6 +112,8 @@ pub struct Checked {
     pub inputs: Vec<Topic>,
     /// In the order of [`TopicNames::ours`].
     pub ours: Vec<Topic>,
+    /// Longest key and value together that fit into a dead letter, in bytes.
+    pub dead_letter_bytes: usize,
     /// What works but should be known, for the log: create-time stamps, compacted inputs, checks that this broker cannot answer.
     pub notes: Vec<String>,
 }

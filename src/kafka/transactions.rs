@@ -9,6 +9,7 @@
 //! * An uncertain commit is never guessed at: the producer is replaced first, which settles the transaction on the broker one way or the
 //!   other, and then [`Outcome::Uncertain`] tells the pipeline to read the journal.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,9 +34,10 @@ use crate::pipeline::{Outcome, Outgoing, Output, Part, Transaction};
 const SUSPECT_AFTER: Duration = Duration::from_secs(2);
 /// Pause between two looks at what is still on its way.
 const DRAIN_PAUSE: Duration = Duration::from_micros(100);
-/// A producer that is fenced again within this time is not fenced by the heir of a shard that we lost, but by a process that uses the same
-/// transactional id as we do.
-const FENCED_AGAIN: Duration = Duration::from_secs(60);
+/// Being fenced happens in good order too: an heir of a shard that we lost ends what we left open, the broker itself times a transaction
+/// out. This often within this time it is another process that uses the same transactional id as we do.
+const FENCED_OFTEN: usize = 5;
+const FENCED_WITHIN: Duration = Duration::from_secs(60);
 /// Longest wait for one answer while a producer is being made; then it is tried again.
 const INIT_WAIT: Duration = Duration::from_secs(10);
 
@@ -81,8 +83,16 @@ impl Committer {
         let stopped = stop.clone();
         let (bell, limit) = (bell.clone(), Duration::from_millis(settings.transaction_timeout_ms()));
         let run = move || {
-            let mut thread =
-                Thread { maker, names, producer: Some(producer), suspect: false, fenced: None, limit, bell: bell.clone(), stop: stopped };
+            let mut thread = Thread {
+                maker,
+                names,
+                producer: Some(producer),
+                suspect: false,
+                fenced: VecDeque::new(),
+                limit,
+                bell: bell.clone(),
+                stop: stopped,
+            };
             while let Ok(Order::Commit { transaction, group }) = inbox.recv() {
                 let started = Instant::now();
                 let outcome = thread.commit(&transaction, group.as_ref());
@@ -178,7 +188,8 @@ struct Thread {
     /// `None` after a replacement that failed; made before the next transaction.
     producer: Option<BaseProducer<Deliveries>>,
     suspect: bool,
-    fenced: Option<Instant>,
+    /// When it happened, those older than [`FENCED_WITHIN`] forgotten.
+    fenced: VecDeque<Instant>,
     limit: Duration,
     bell: Arc<Bell>,
     stop: Arc<AtomicBool>,
@@ -198,8 +209,8 @@ impl Thread {
             return Outcome::Aborted("no producer".into());
         };
         let started = Instant::now();
-        let outcome = run(producer, &self.names, transaction, group, self.limit);
-        if outcome != Outcome::Committed || started.elapsed() > SUSPECT_AFTER {
+        let (outcome, clean) = run(producer, &self.names, transaction, group, self.limit);
+        if outcome != Outcome::Committed || !clean || started.elapsed() > SUSPECT_AFTER {
             self.suspect = true;
         }
         match outcome {
@@ -213,11 +224,12 @@ impl Thread {
     /// it should be, and the group will tell what we have lost. Fenced at its end, a transaction may have been committed before.
     fn fenced(&mut self, why: String) -> Outcome {
         let now = Instant::now();
-        if self.fenced.is_some_and(|at| now - at < FENCED_AGAIN) {
+        self.fenced.retain(|at| now - *at < FENCED_WITHIN);
+        self.fenced.push_back(now);
+        if self.fenced.len() >= FENCED_OFTEN {
             return Outcome::Fenced(why);
         }
-        self.fenced = Some(now);
-        tracing::warn!(why, "another process has taken over this worker's transactional id, to end what it had left open");
+        tracing::warn!(why, "this worker's transactional id was taken over, to end a transaction that it had left open");
         self.settle(why)
     }
 
@@ -276,41 +288,73 @@ fn is_lost_ownership(code: RDKafkaErrorCode) -> bool {
     )
 }
 
-/// Runs one transaction to its end.
+/// Runs one transaction to its end, and tells whether that end was clean: at the first try, with no trouble of a connection since the
+/// beginning. A request that broke off with its connection may reach the broker later and end the next transaction.
 fn run(
     producer: &BaseProducer<Deliveries>,
     names: &TopicNames,
     transaction: &Transaction,
     group: &GroupMetadata,
     limit: Duration,
-) -> Outcome {
-    let deadline = Instant::now() + limit;
+) -> (Outcome, bool) {
     producer.context().forget();
+    if let Err(outcome) = fill(producer, names, transaction, group, limit) {
+        return (outcome, false);
+    }
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let trouble = match producer.commit_transaction(rdkafka::util::Timeout::Never) {
+            Ok(()) => {
+                producer.poll(Duration::ZERO);
+                return (Outcome::Committed, tries == 1 && !producer.context().is_troubled());
+            }
+            Err(e) => Trouble::from(e),
+        };
+        let why = format!("committing: {}", trouble.words);
+        if is_fencing(trouble.code) {
+            return (Outcome::Fenced(why), false);
+        }
+        // Also where the library asks for an abort: the transaction has failed for it, while the broker may have committed it.
+        if trouble.fatal || trouble.must_abort || !trouble.retriable {
+            return (Outcome::Uncertain(why), false);
+        }
+        // The library goes on with the same commit.
+    }
+}
+
+/// Begins, writes everything and waits until it is in the log; only the end is missing then.
+fn fill(
+    producer: &BaseProducer<Deliveries>,
+    names: &TopicNames,
+    transaction: &Transaction,
+    group: &GroupMetadata,
+    limit: Duration,
+) -> Result<(), Outcome> {
+    let deadline = Instant::now() + limit;
     if let Err(e) = producer.begin_transaction() {
-        return failed(producer, "beginning", e.into());
+        return Err(failed(producer, "beginning", e.into()));
     }
     for part in &transaction.parts {
         for record in &part.records {
-            if let Err(outcome) = send(producer, names, part, record, deadline) {
-                return outcome;
-            }
+            send(producer, names, part, record, deadline)?;
         }
     }
     if let Err(e) = send_offsets(producer, names, transaction, group, deadline) {
-        return failed(producer, "sending offsets", e);
+        return Err(failed(producer, "sending offsets", e));
     }
     while producer.in_flight_count() > 0 {
         producer.poll(Duration::ZERO);
         if producer.in_flight_count() > 0 {
             if Instant::now() > deadline {
-                return abort(producer, "messages were not delivered within the transaction's time-out".into());
+                return Err(abort(producer, "messages were not delivered within the transaction's time-out".into()));
             }
             std::thread::sleep(DRAIN_PAUSE);
         }
     }
     if let Some((code, words)) = producer.context().failed() {
         let why = format!("delivery failed: {words}");
-        return match code {
+        return Err(match code {
             RDKafkaErrorCode::MessageSizeTooLarge
             | RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::UnknownTopicOrPartition => match abort(producer, why) {
@@ -319,25 +363,9 @@ fn run(
             },
             code if is_fencing(code) => Outcome::Fenced(why),
             _ => abort(producer, why),
-        };
+        });
     }
-    loop {
-        let trouble = match producer.commit_transaction(rdkafka::util::Timeout::Never) {
-            Ok(()) => return Outcome::Committed,
-            Err(e) => Trouble::from(e),
-        };
-        let why = format!("committing: {}", trouble.words);
-        if is_fencing(trouble.code) {
-            return Outcome::Fenced(why);
-        }
-        if trouble.must_abort && !trouble.fatal {
-            return abort(producer, why);
-        }
-        if trouble.fatal || !trouble.retriable {
-            return Outcome::Uncertain(why);
-        }
-        // The library goes on with the same commit.
-    }
+    Ok(())
 }
 
 fn send(producer: &BaseProducer<Deliveries>, names: &TopicNames, part: &Part, record: &Outgoing, deadline: Instant) -> Result<(), Outcome> {
@@ -440,14 +468,22 @@ fn abort(producer: &BaseProducer<Deliveries>, why: String) -> Outcome {
     }
 }
 
-/// The first failed delivery of the transaction.
+/// What went wrong since the beginning of the transaction.
 #[derive(Debug, Default)]
 struct Deliveries {
+    /// The first failed delivery.
     failed: Mutex<Option<(RDKafkaErrorCode, String)>>,
+    /// A connection broke, or a request was not answered.
+    troubled: AtomicBool,
 }
 
 impl Deliveries {
+    fn is_troubled(&self) -> bool {
+        self.troubled.load(Ordering::Relaxed)
+    }
+
     fn forget(&self) {
+        self.troubled.store(false, Ordering::Relaxed);
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -462,6 +498,7 @@ impl ClientContext for Deliveries {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.troubled.store(true, Ordering::Relaxed);
         Context.error(error, reason);
     }
 }

@@ -30,7 +30,8 @@ pub trait Client {
     fn give_up(&mut self, shards: &[ShardId]);
 
     /// Asks for what the log holds about a shard, in this order: the committed offset of its journal partition (require stable), then
-    /// the ends of the journal partition (high watermark) and of the inputs. Answer: [`Event::Recovered`].
+    /// the ends of the journal partition (high watermark) and of the inputs. Answer: [`Event::Recovered`], one for each question and in the
+    /// order of the questions, of all shards together.
     fn recover(&mut self, shard: ShardId);
 
     /// Ends whatever transaction that id has left open, by taking the id over for a moment; whoever still uses it is fenced. Answer:
@@ -157,8 +158,13 @@ pub struct Recovered {
     pub shard: ShardId,
     pub committed: CommittedOffset,
     pub journal: Ends,
+    /// The offset behind the last record of the journal partition that no open transaction holds back: before `journal.high` exactly where
+    /// one is open.
+    pub journal_stable: i64,
     /// In the order of the configuration.
     pub inputs: Vec<InputLog>,
+    /// Where no offset is committed: what shows all the same that the shard has a past, in words.
+    pub beside: Option<String>,
 }
 
 /// What the group has committed for a shard's journal partition.

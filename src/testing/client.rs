@@ -178,7 +178,8 @@ impl MemoryClient {
                     }
                 });
                 let journal = broker.ends(Partition::Output(Output::Journal, shard));
-                Event::Recovered(Recovered { shard, committed, journal, inputs: inputs.collect() })
+                let journal_stable = journal.high;
+                Event::Recovered(Recovered { shard, committed, journal, journal_stable, inputs: inputs.collect(), beside: None })
             }
             Pending::Ask(lanes, asked_at) => {
                 let broker = self.broker.borrow();
