@@ -13,6 +13,17 @@ pub const CUSTOMER_BYTES_MAX: usize = 1_024;
 /// Longest id of an event in bytes; it is published with the change that the event causes.
 pub const EVENT_ID_BYTES_MAX: usize = 1_024;
 
+/// Longest text of a trait, of a property that some definition uses, or of a field of a record, in bytes. Such texts stay in a
+/// customer's state; literals are at most [`TEXT_LITERAL_BYTES_MAX`], so nothing longer can equal one. Longer: dead letter `too_large`.
+pub const VALUE_TEXT_BYTES_MAX: usize = 16 << 10;
+
+/// Largest list or record of a trait or of a property that some definition uses, in bytes as it stands in its record: a cart of
+/// [`CART_LINES_MAX`] lines many times over. Larger: dead letter `too_large`.
+pub const VALUE_BYTES_MAX: usize = 128 << 10;
+
+const _: () = assert!(TEXT_LITERAL_BYTES_MAX < VALUE_TEXT_BYTES_MAX && VALUE_TEXT_BYTES_MAX < VALUE_BYTES_MAX);
+const _: () = assert!(VALUE_BYTES_MAX < RECORD_BYTES_MAX);
+
 /// Most reasons of one published change; further ones are left out. A definition that needs more is not read by people anyway.
 pub const REASONS_MAX: usize = 16;
 

@@ -48,6 +48,8 @@ pub(super) struct Faults {
     pub count: u64,
     /// Of the first one in the order of the catalogue; names the property.
     pub first: String,
+    /// The first one is too large; then it is a dead letter whatever the policy about wrong types.
+    pub too_large: bool,
 }
 
 /// Why a record is a dead letter. Boxed: refusals are rare, and results are moved a lot.
@@ -140,6 +142,7 @@ impl Draft {
         }
         if let Some(faults) = self.wrong {
             match options.wrong_type {
+                _ if faults.too_large => return reject(DeadLetterReason::TooLarge, faults.first.into()),
                 WrongType::DeadLetter => return reject(DeadLetterReason::WrongType, faults.first.into()),
                 WrongType::Unknown => counts.wrong_types += faults.count,
             }

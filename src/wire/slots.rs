@@ -4,6 +4,7 @@ use super::draft::Faults;
 use super::scalar::{self, Scalar};
 use super::shape::{ObjectShape, Use};
 use crate::engine::batch::{Batch, DataRange, Datum};
+use crate::limits::{VALUE_BYTES_MAX, VALUE_TEXT_BYTES_MAX};
 use crate::model::Currency;
 
 /// Memory that outlives the record. `T` is the format's token of a value; its default is an absent one.
@@ -41,6 +42,8 @@ pub(super) struct Below {
     pub path: String,
     /// What was expected and found.
     pub message: String,
+    /// Not of a wrong type but beyond [`VALUE_TEXT_BYTES_MAX`] or [`VALUE_BYTES_MAX`].
+    pub too_large: bool,
 }
 
 /// Why a value gave no datum.
@@ -52,7 +55,25 @@ pub(super) enum Fault {
 impl Fault {
     #[cold]
     pub fn wrong(message: String) -> Fault {
-        Fault::Wrong(Box::new(Below { path: String::new(), message }))
+        Fault::Wrong(below(message))
+    }
+
+    #[cold]
+    fn too_large(what: &str, bytes: usize, most: usize) -> Fault {
+        let message = format!("{what} of {bytes} bytes, at most {most} are taken");
+        Fault::Wrong(Box::new(Below { path: String::new(), message, too_large: true }))
+    }
+}
+
+/// A slot's value, unless it is larger than a customer's state should hold; `bytes`: how much it takes in the record.
+#[inline(always)]
+pub(super) fn bounded(datum: Datum, bytes: usize) -> Result<Datum, Fault> {
+    match datum {
+        Datum::Text(text) if text.len as usize > VALUE_TEXT_BYTES_MAX => {
+            Err(Fault::too_large("text", text.len as usize, VALUE_TEXT_BYTES_MAX))
+        }
+        Datum::List(_) | Datum::Record(_) if bytes > VALUE_BYTES_MAX => Err(Fault::too_large("a value", bytes, VALUE_BYTES_MAX)),
+        datum => Ok(datum),
     }
 }
 
@@ -70,19 +91,20 @@ impl Frame {
         }
     }
 
-    /// The first wrong slot in the order of the shape, which does not depend on how the text is ordered, by its path.
+    /// The first wrong slot by its path: too large before wrong types (LANGUAGE.md R21), then in the order of the shape, which does not
+    /// depend on how the text is ordered.
     fn first_wrong(&mut self, shape: &ObjectShape) -> Option<Below> {
-        let place = (0..self.wrong.len()).min_by_key(|i| self.wrong[*i].slot)?;
+        let place = (0..self.wrong.len()).min_by_key(|i| (!self.wrong[*i].below.too_large, self.wrong[*i].slot))?;
         let Wrong { slot, below } = self.wrong.swap_remove(place);
-        let Below { path, message } = *below;
-        Some(Below { path: format!("{}{path}", shape.slots[slot as usize].name), message })
+        let path = format!("{}{}", shape.slots[slot as usize].name, below.path);
+        Some(Below { path, ..*below })
     }
 
     /// What a draft says of the object.
     pub fn faults(&mut self, shape: &ObjectShape) -> Option<Box<Faults>> {
         let count = self.wrong.len() as u64;
-        let Below { path, message } = self.first_wrong(shape)?;
-        Some(Box::new(Faults { count, first: format!("`{path}`: {message}") }))
+        let Below { path, message, too_large } = self.first_wrong(shape)?;
+        Some(Box::new(Faults { count, first: format!("`{path}`: {message}"), too_large }))
     }
 }
 
@@ -172,9 +194,9 @@ impl<T: Copy + Default> Slots<T> {
 
     /// A record that has ended, moved to the batch; its first wrong field makes the whole record wrong.
     pub fn record(&mut self, shape: &ObjectShape, mut frame: Frame, batch: &mut Batch) -> Result<Datum, Fault> {
-        if let Some(Below { path, message }) = frame.first_wrong(shape) {
+        if let Some(below) = frame.first_wrong(shape) {
             self.stack.truncate(frame.slots);
-            return Err(Fault::Wrong(Box::new(Below { path: format!(".{path}"), message })));
+            return Err(Fault::Wrong(Box::new(Below { path: format!(".{}", below.path), ..below })));
         }
         Ok(Datum::Record(self.settle(frame.slots, batch)))
     }
@@ -255,5 +277,5 @@ pub(super) fn money(
 
 #[cold]
 fn below(message: String) -> Box<Below> {
-    Box::new(Below { path: String::new(), message })
+    Box::new(Below { path: String::new(), message, too_large: false })
 }

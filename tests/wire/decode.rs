@@ -153,3 +153,31 @@ fn policies_decide_about_unknown_names_and_wrong_types() {
     assert_eq!((counts.wrong_types, counts.unknown_traits, counts.unknown_purposes, counts.unknown_lists), (3, 3, 1, 1));
     assert_eq!(decoder.take_counts(), Default::default());
 }
+
+#[test]
+fn values_that_would_swell_the_state_are_refused() {
+    use DeadLetterReason::TooLarge;
+    let text = |bytes: usize| format!("\"{}\"", "x".repeat(bytes));
+    let tags = |n: usize| format!("[{}]", vec!["\"12345678\""; n].join(","));
+    let with = |body: &str| format!(r#"{{"customer":"c",{body}}}"#);
+    let property = |name: &str, value: &str| with(&format!(r#""event":"all","properties":{{"i":"wrong","{name}":{value}}}"#));
+    let unknown = DecodeOptions { wrong_type: WrongType::Unknown, ..DecodeOptions::strict() };
+    for (value, want) in [
+        (property("t", &text(16 << 10)), None),
+        (property("t", &text((16 << 10) + 1)), Some("`t`: text of 16385 bytes")),
+        // Nobody keeps what nobody uses.
+        (property("unused", &text(500_000)), None),
+        (property("tags", &tags(11_000)), None),
+        (property("tags", &tags(13_000)), Some("`tags`: a value of 143001 bytes")),
+        (property("rec", &format!(r#"{{"product_id":{}}}"#, text(17_000))), Some("`rec.product_id`: text")),
+        (with(&format!(r#""traits":{{"t":{}}}"#, text(17_000))), Some("`t`: text")),
+        (with(&format!(r#""traits":{{"t":{},"t":"a"}}"#, text(17_000))), None),
+    ] {
+        let batch = decode(unknown.clone(), &value);
+        match (refused(&batch), want) {
+            (None, None) => {}
+            (Some((TooLarge, detail)), Some(want)) => assert!(detail.starts_with(want), "{detail}"),
+            (found, want) => panic!("{found:?} instead of {want:?}"),
+        }
+    }
+}

@@ -126,7 +126,8 @@ impl Reader<'_> {
         for what in &shape.nodes[node].uses {
             let Some(slot) = self.work.slots.note(shape, *what, token, frame) else { continue };
             let target = &shape.slots[slot as usize];
-            let datum = match self.datum(scan, &target.ty, &target.shape, token, depth) {
+            let datum = self.datum(scan, &target.ty, &target.shape, token, depth);
+            let datum = match datum.and_then(|datum| slots::bounded(datum, token.end() - token.start())) {
                 Ok(datum) => datum,
                 Err(Fault::Unreadable) => return Err(Unreadable),
                 Err(Fault::Wrong(below)) => {

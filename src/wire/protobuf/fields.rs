@@ -127,7 +127,8 @@ impl Reader<'_, '_> {
         for what in &at.uses {
             let Some(slot) = self.work.slots.note(shape, *what, value, frame) else { continue };
             let target = &shape.slots[slot as usize];
-            let datum = match self.datum(value, &target.ty, &target.shape) {
+            let datum = self.datum(value, &target.ty, &target.shape);
+            let datum = match datum.and_then(|datum| slots::bounded(datum, value.end() - value.start())) {
                 Ok(datum) => datum,
                 Err(Fault::Unreadable) => return Err(Malformed),
                 Err(Fault::Wrong(below)) => {
