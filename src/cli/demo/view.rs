@@ -81,29 +81,39 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, stats: &Stats) {
 }
 
 fn draw_numbers(frame: &mut Frame<'_>, area: Rect, stats: &Stats) {
-    let columns = Layout::horizontal([Constraint::Fill(5), Constraint::Fill(5), Constraint::Fill(6), Constraint::Fill(5)]).split(area);
+    // On a narrow page the curves give way to the numbers.
+    let (latencies, state) =
+        if area.width >= 110 { (Constraint::Fill(6), Constraint::Fill(5)) } else { (Constraint::Length(27), Constraint::Length(21)) };
+    let columns = Layout::horizontal([Constraint::Fill(5), Constraint::Fill(5), latencies, state]).split(area);
     rate(frame, columns[0], "events", &stats.events_rate, stats.sample.events, ACCENT);
     rate(frame, columns[1], "changes", &stats.changes_rate, stats.sample.changes, ENTERED);
     let inner = block("from decision to reader");
+    let name = (inner.inner(columns[2]).width as usize).saturating_sub(15).clamp(8, 14);
     let lines = vec![
-        Line::from(Span::styled(format!("{:<12}{:>8}{:>9}", "", "p50", "p99"), Style::new().fg(QUIET))),
-        latency("by event", &stats.by_record, ACCENT),
-        latency("by timer", &stats.by_timer, TIMER),
+        Line::from(Span::styled(format!("{:<name$}{:>7}{:>8}", "", "p50", "p99"), Style::new().fg(QUIET))),
+        latency("by event", name, &stats.by_record, ACCENT),
+        latency("by timer", name, &stats.by_timer, TIMER),
         Line::from(Span::styled("of the last 15 s", Style::new().fg(FRAME))),
     ];
     frame.render_widget(Paragraph::new(lines).block(inner), columns[2]);
     let s = &stats.sample;
-    let mut lines = vec![
-        pair("customers", grouped(s.customers), Color::White),
-        pair("timers armed", grouped(s.armed), Color::White),
-        pair("memory", format!("{:.1} MB", s.state_bytes as f64 / 1e6), Color::White),
-    ];
-    lines.push(if s.dead_letters > 0 {
-        pair("dead letters", grouped(s.dead_letters), EXITED)
+    let inner = block("state in memory");
+    let width = (inner.inner(columns[3]).width as usize).clamp(17, 24);
+    let last = if s.dead_letters > 0 {
+        ("dead letters", grouped(s.dead_letters), EXITED)
     } else {
-        pair("lag", grouped(s.lag), if s.lag > 10_000 { EXITED } else { Color::White })
-    });
-    frame.render_widget(Paragraph::new(lines).block(block("state in memory")), columns[3]);
+        ("lag", grouped(s.lag), if s.lag > 10_000 { EXITED } else { Color::White })
+    };
+    let lines: Vec<Line<'_>> = [
+        ("customers", grouped(s.customers), Color::White),
+        ("timers armed", grouped(s.armed), Color::White),
+        ("memory", format!("{:.1} MB", s.state_bytes as f64 / 1e6), Color::White),
+        last,
+    ]
+    .into_iter()
+    .map(|(name, value, colour)| pair(name, value, width, colour))
+    .collect();
+    frame.render_widget(Paragraph::new(lines).block(inner), columns[3]);
 }
 
 fn rate(frame: &mut Frame<'_>, area: Rect, title: &str, rates: &VecDeque<u64>, total: u64, colour: Color) {
@@ -116,29 +126,33 @@ fn rate(frame: &mut Frame<'_>, area: Rect, title: &str, rates: &VecDeque<u64>, t
         Span::styled(" /s", Style::new().fg(QUIET)),
     ]);
     frame.render_widget(Paragraph::new(head), number);
-    let all = Line::from(Span::styled(grouped(total), Style::new().fg(QUIET)));
-    frame.render_widget(Paragraph::new(all).alignment(Alignment::Right), number);
+    let all = grouped(total);
+    if grouped(Stats::smooth(rates)).len() + 5 + all.len() <= number.width as usize {
+        let all = Line::from(Span::styled(all, Style::new().fg(QUIET)));
+        frame.render_widget(Paragraph::new(all).alignment(Alignment::Right), number);
+    }
     let lines = curve_lines(rates, curve.width as usize, curve.height as usize);
     frame.render_widget(Paragraph::new(lines.into_iter().map(|l| Line::styled(l, Style::new().fg(colour))).collect::<Vec<_>>()), curve);
 }
 
-fn latency<'a>(name: &'a str, latencies: &Latencies, colour: Color) -> Line<'a> {
-    let name = Span::styled(format!("{name:<12}"), Style::new().fg(colour));
+fn latency(text: &str, name: usize, latencies: &Latencies, colour: Color) -> Line<'static> {
+    let text = Span::styled(format!("{text:<name$}"), Style::new().fg(colour));
     let shown = |ms: i64| if ms < 10_000 { format!("{ms} ms") } else { format!("{} s", ms / 1_000) };
     match latencies.p50_p99() {
         Some((p50, p99)) => Line::from(vec![
-            name,
-            Span::styled(format!("{:>8}", shown(p50)), Style::new().fg(Color::White).add_modifier(Modifier::BOLD)),
-            Span::styled(format!("{:>9}", shown(p99)), Style::new().fg(Color::White)),
+            text,
+            Span::styled(format!("{:>7}", shown(p50)), Style::new().fg(Color::White).add_modifier(Modifier::BOLD)),
+            Span::styled(format!("{:>8}", shown(p99)), Style::new().fg(Color::White)),
         ]),
-        None => Line::from(vec![name, Span::styled(format!("{:>8}{:>9}", "-", "-"), Style::new().fg(QUIET))]),
+        None => Line::from(vec![text, Span::styled(format!("{:>7}{:>8}", "-", "-"), Style::new().fg(QUIET))]),
     }
 }
 
-fn pair(name: &str, value: String, colour: Color) -> Line<'static> {
+fn pair(name: &str, value: String, width: usize, colour: Color) -> Line<'static> {
+    let gap = width.saturating_sub(name.chars().count() + value.chars().count());
     Line::from(vec![
-        Span::styled(format!("{name:<13}"), Style::new().fg(QUIET)),
-        Span::styled(format!("{value:>9}"), Style::new().fg(colour).add_modifier(Modifier::BOLD)),
+        Span::styled(format!("{name}{}", " ".repeat(gap)), Style::new().fg(QUIET)),
+        Span::styled(value, Style::new().fg(colour).add_modifier(Modifier::BOLD)),
     ])
 }
 
@@ -246,11 +260,13 @@ fn change(seen: &Seen, name: &str, title: usize, width: usize) -> Line<'static> 
         _ => ("◆ now", ACCENT),
     };
     let time = c.since.to_string();
-    let time = time.get(11..23).unwrap_or(&time).to_string();
+    // On a narrow page the reason matters more than the millisecond and the latency.
+    let narrow = width < 100;
+    let time = time.get(11..if narrow { 19 } else { 23 }).unwrap_or(&time).to_string();
     let name: String = name.chars().take(title).collect();
     let customer: String = c.customer.chars().take(10).collect();
-    let latency = format!("{:>5} ms", seen.latency.0.min(99_999));
-    let fixed = 12 + 2 + 10 + 2 + 5 + 1 + title + 2 + 5 + 1 + 8 + 2;
+    let latency = if narrow { String::new() } else { format!("{:>5} ms  ", seen.latency.0.min(99_999)) };
+    let fixed = time.len() + 2 + 10 + 2 + 5 + 1 + title + 2 + 5 + 1 + latency.len();
     let room = width.saturating_sub(fixed);
     let mut reason: String = seen.reason();
     if reason.chars().count() > room {
@@ -263,7 +279,7 @@ fn change(seen: &Seen, name: &str, title: usize, width: usize) -> Line<'static> 
         Span::styled(format!("{sign} "), Style::new().fg(colour)),
         Span::styled(format!("{name:<title$}  "), Style::new().fg(Color::White)),
         Span::styled(format!("{:<5} ", cause.0), Style::new().fg(cause.1)),
-        Span::styled(format!("{latency}  "), Style::new().fg(QUIET)),
+        Span::styled(latency, Style::new().fg(QUIET)),
         Span::styled(reason, Style::new().fg(Color::Indexed(250))),
     ])
 }
@@ -335,6 +351,14 @@ mod tests {
             "c-000199",
             "q quit",
         ] {
+            assert!(page.contains(want), "{want} is not on\n{page}");
+        }
+    }
+
+    #[test]
+    fn an_ordinary_terminal_shows_all_numbers() {
+        let page = page(80, 24);
+        for want in ["520 /s", "4 812", "3 120", "0.9 MB", "by timer", "p50", "p99", " ms ", "Cart abandoned", "q quit"] {
             assert!(page.contains(want), "{want} is not on\n{page}");
         }
     }
