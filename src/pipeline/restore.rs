@@ -41,6 +41,8 @@ pub(super) struct Restore {
     journal_records: u64,
     /// When something last went forward, or a wait began anew.
     moved_at: Timestamp,
+    /// When the last answer came.
+    recovered_at: Timestamp,
     /// When a record was last replayed.
     went_on_at: Timestamp,
     /// The former owner's transaction was ended; once is enough, whoever holds us up after that.
@@ -95,6 +97,7 @@ impl Restore {
             former_owner: None,
             journal_records: 0,
             moved_at: now,
+            recovered_at: now,
             went_on_at: now,
             ended: false,
             asked_twice: false,
@@ -128,6 +131,7 @@ impl Restore {
     pub fn recovered(&mut self, answer: Recovered, now: Timestamp) {
         self.recovered = Some(Arc::new(answer));
         self.step = Step::Reading;
+        self.recovered_at = now;
         if self.journal.is_none() {
             self.moved_at = now;
         }
@@ -226,7 +230,7 @@ impl Shard {
         }
         if client.position(journal) < recovered.journal.high {
             // Its end is not there yet, or an open transaction stands before it.
-            return Ok(self.held_up(client, sink, restore, now));
+            return Ok(self.held_up(client, sink, restore, &recovered, now));
         }
         self.conclude(client, sink, restore, &recovered, now)
     }
@@ -243,10 +247,14 @@ impl Shard {
         match (&recovered.committed, restore.journal_records) {
             (CommittedOffset::Unstable, _) => {
                 if now - restore.moved_at >= OPEN_TRANSACTION_WAIT {
-                    return Ok(self.held_up(client, sink, restore, now));
+                    return Ok(self.held_up(client, sink, restore, recovered, now));
                 }
                 restore.step = Step::AskAt(now + ASK_AGAIN);
                 return Ok(Progress::Waiting(Some(now + ASK_AGAIN)));
+            }
+            // With its topic the broker forgets the group's offsets of it; what else there is still tells of a past.
+            (CommittedOffset::Absent, 0) if let Some(beside) = &recovered.beside => {
+                return Err(Stop::JournalEmpty { beside: beside.clone() });
             }
             (CommittedOffset::Absent, 0) if recovered.journal.low == 0 => {
                 sink.notice(self.id, &Notice::Fresh);
@@ -276,26 +284,37 @@ impl Shard {
         Ok(Progress::Done)
     }
 
-    /// Waits for an open transaction, then ends it.
-    fn held_up<C: Client, S: Sink>(&mut self, client: &mut C, sink: &mut S, restore: &mut Restore, now: Timestamp) -> Progress {
+    /// Waits for what the journal's end or the committed offset lacks. Ends the former owner's transaction where one is proved to be open
+    /// for long: a slow fetch looks the same, and whoever has that id now, perhaps a living owner of other shards, is fenced by it.
+    fn held_up<C: Client, S: Sink>(
+        &mut self,
+        client: &mut C,
+        sink: &mut S,
+        restore: &mut Restore,
+        recovered: &Recovered,
+        now: Timestamp,
+    ) -> Progress {
         let until = restore.moved_at + OPEN_TRANSACTION_WAIT;
         if now < until {
             return Progress::Waiting(Some(until));
         }
+        if restore.recovered_at < until {
+            // The answer is older than the wait.
+            restore.step = Step::AskAt(now);
+            return Progress::Waiting(Some(now));
+        }
         restore.moved_at = now;
+        let open = recovered.committed == CommittedOffset::Unstable || recovered.journal_stable < recovered.journal.high;
         match &restore.former_owner {
-            Some(id) if !restore.ended => {
+            Some(id) if open && !restore.ended => {
                 restore.ended = true;
                 sink.notice(self.id, &Notice::EndingTransaction { transactional_id: id });
                 restore.step = Step::Ending;
                 client.end_transaction(self.id, id);
                 Progress::Waiting(None)
             }
-            // Whose it is, no record tells; the broker ends it when its time is over.
-            _ => {
-                restore.step = Step::AskAt(now + ASK_AGAIN);
-                Progress::Waiting(Some(now + ASK_AGAIN))
-            }
+            // Nothing is open, or no record tells whose it is; then the broker ends it when its time is over.
+            _ => Progress::Waiting(Some(now + OPEN_TRANSACTION_WAIT)),
         }
     }
 

@@ -343,6 +343,16 @@ impl Broker {
         Ends { low: log.low, high: log.entries.len() as i64 }
     }
 
+    /// The first offset that a `read_committed` reader does not come past, because a transaction is open there.
+    pub fn last_stable(&self, partition: Partition) -> i64 {
+        let log = &self.logs[&partition];
+        let open = log.entries.iter().position(|entry| match entry {
+            Entry::Record { transaction: Some(t), .. } => !self.ended_in(*t, partition),
+            _ => false,
+        });
+        open.unwrap_or(log.entries.len()) as i64
+    }
+
     /// The next record that a `read_committed` reader gets from `from` on, and where it stands afterwards; without a record, how far it
     /// comes past markers and aborted records.
     pub fn read(&self, partition: Partition, from: i64) -> (Option<&Stored>, i64) {
@@ -401,9 +411,14 @@ impl Broker {
         self.topic_ids[input.at()] = [0xee; 16];
     }
 
-    /// A partition loses everything, its offsets too.
+    /// A partition loses everything.
     pub fn empty(&mut self, partition: Partition) {
         *self.log(partition) = Log::default();
+    }
+
+    /// The group's offset of a journal partition is gone, as after its topic was deleted or the group was away for a week.
+    pub fn forget_offset(&mut self, shard: ShardId) {
+        self.offsets.remove(&shard);
     }
 
     /// Overwrites the value of a record.

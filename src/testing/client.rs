@@ -178,8 +178,10 @@ impl MemoryClient {
                     }
                 });
                 let journal = broker.ends(Partition::Output(Output::Journal, shard));
-                let journal_stable = journal.high;
-                Event::Recovered(Recovered { shard, committed, journal, journal_stable, inputs: inputs.collect(), beside: None })
+                let written = broker.ends(Partition::Output(Output::Changes, shard)).high;
+                let beside = (written > 0).then(|| format!("{written} offsets of changes"));
+                let journal_stable = broker.last_stable(Partition::Output(Output::Journal, shard));
+                Event::Recovered(Recovered { shard, committed, journal, journal_stable, inputs: inputs.collect(), beside })
             }
             Pending::Ask(lanes, asked_at) => {
                 let broker = self.broker.borrow();
