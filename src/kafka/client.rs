@@ -74,7 +74,9 @@ impl KafkaClient {
         let errands = Errands::start(settings, names, checked, &bell)?;
         let watermarks = Watermarks::start(settings, &bell, clock.clone())?;
         let committer = Committer::start(settings, names, worker, &bell, BROKER_WAIT)?;
-        let reader = Native::new(settings, Role::Reader, &bell)?;
+        // As if this worker got every shard: one of several workers uses less.
+        let lanes = checked.shards as usize * names.inputs.len();
+        let reader = Native::new(&settings.with_lanes(lanes), Role::Reader, &bell)?;
         let member = Native::new(settings, Role::Member, &bell)?;
         member.subscribe(&names.journal)?;
         let names = names.clone();

@@ -1,6 +1,7 @@
-//! What a new owner of a shard has to ask, each a call that blocks for milliseconds or seconds: run on a thread of its own, strictly one
-//! after the other and each answered once, so that the shards that run go on and an answer belongs to the oldest question. In between it looks whether the inputs are still the topics that they were at the start.
+//! What a new owner of a shard has to ask, each a call that blocks for milliseconds or seconds: run on a thread of its own, one after the
+//! other and each answered once, so that the shards that run go on. One that finds no answer is asked again behind the others. In between it looks whether the inputs are still the topics that they were at the start.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -23,7 +24,7 @@ const ANSWER_WAIT: Duration = Duration::from_secs(5);
 /// Pause before a question that was not answered is asked again.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// How often the inputs are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_secs(3);
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -101,6 +102,13 @@ impl Drop for Errands {
     }
 }
 
+/// A question without an answer so far.
+struct Waiting {
+    errand: Errand,
+    /// Whether it was told that it finds none.
+    told: bool,
+}
+
 struct Thread {
     settings: Settings,
     names: TopicNames,
@@ -116,23 +124,41 @@ struct Thread {
 impl Thread {
     fn run(mut self, inbox: &Receiver<Errand>, outbox: &Sender<Answer>, bell: &Bell) {
         let mut looked = Instant::now();
+        let mut waiting: VecDeque<Waiting> = VecDeque::new();
         loop {
-            let answer = match inbox.recv_timeout(LOOK_EVERY) {
+            // One question that finds no answer must not hold up the others: it goes to the end of the queue, and after a round without any
+            // answer there is a pause.
+            let pause = if waiting.is_empty() { LOOK_EVERY } else { RETRY_PAUSE };
+            match inbox.recv_timeout(pause) {
+                Ok(errand) => waiting.push_back(Waiting { errand, told: false }),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => None,
-                Ok(errand) => {
-                    while self.consumer.poll().is_some() || self.peek.poll().is_some() {}
-                    match self.until_answered(&errand) {
-                        Some(answer) => Some(answer),
-                        None => return,
-                    }
-                }
-            };
-            if let Some(answer) = answer {
-                if outbox.send(answer).is_err() {
+            }
+            waiting.extend(inbox.try_iter().map(|errand| Waiting { errand, told: false }));
+            while self.consumer.poll().is_some() || self.peek.poll().is_some() {}
+            for _ in 0..waiting.len() {
+                if self.stop.load(Ordering::Relaxed) {
                     return;
                 }
-                bell.ring();
+                let Some(mut next) = waiting.pop_front() else { break };
+                match self.ask(&next.errand) {
+                    Ok(answer) => {
+                        if outbox.send(answer).is_err() {
+                            return;
+                        }
+                        bell.ring();
+                    }
+                    Err(error) => {
+                        // Trouble that passes by itself: a broker that restarts, a coordinator on the move. The shard waits.
+                        if next.told {
+                            tracing::debug!(errand = ?next.errand, %error, "no answer yet");
+                        } else {
+                            tracing::warn!(errand = ?next.errand, %error, "no answer yet, asking again");
+                        }
+                        next.told = true;
+                        waiting.push_back(next);
+                    }
+                }
             }
             if looked.elapsed() >= LOOK_EVERY {
                 looked = Instant::now();
@@ -141,28 +167,6 @@ impl Thread {
                     bell.ring();
                 }
             }
-        }
-    }
-
-    /// Asks until there is an answer; `None`: we are to stop.
-    fn until_answered(&self, errand: &Errand) -> Option<Answer> {
-        let mut said = false;
-        loop {
-            let failed = match self.ask(errand) {
-                Ok(answer) => return Some(answer),
-                Err(e) => e,
-            };
-            // Trouble that passes by itself: a broker that restarts, a coordinator on the move. The shard waits.
-            if said {
-                tracing::debug!(?errand, error = %failed, "no answer yet");
-            } else {
-                tracing::warn!(?errand, error = %failed, "no answer yet, asking again");
-                said = true;
-            }
-            if self.stop.load(Ordering::Relaxed) {
-                return None;
-            }
-            std::thread::sleep(RETRY_PAUSE);
         }
     }
 
@@ -245,21 +249,20 @@ impl Thread {
         if self.changed {
             return None;
         }
-        let topics: Vec<&str> = self.names.inputs.iter().map(String::as_str).collect();
+        let topics: Vec<&str> = self.names.all();
         // No answer is no change.
         let described = self.admin.topics(&topics).ok()?;
-        let words = self.checked.inputs.iter().zip(described).find_map(|(was, is)| match is {
-            None => {
-                Some(format!("input topic {} was deleted; restore it from a copy or run `segmentd topics reset --config FILE`", was.name))
-            }
+        let before = self.checked.inputs.iter().chain(&self.checked.ours);
+        let words = before.zip(described).find_map(|(was, is)| match is {
+            None => Some(format!("topic {} was deleted; restore it from a copy or run `segmentd topics reset --config FILE`", was.name)),
             Some(is) if is.id != was.id => Some(format!(
-                "input topic {} was deleted and created again (its id was {}, now it is {}): positions in it mean nothing any more; run \
+                "topic {} was deleted and created again (its id was {}, now it is {}): positions in it mean nothing any more; run \
                  `segmentd topics reset --config FILE`",
                 was.name, was.id, is.id
             )),
             Some(is) if is.partitions != was.partitions => Some(format!(
-                "input topic {} has {} partitions now, it had {}: customers have moved between partitions; copy the records of all inputs \
-                 into new topics with equal counts and configure those",
+                "topic {} has {} partitions now, it had {}: for an input this moves customers between partitions; copy the records of all \
+                 inputs into new topics with equal counts and configure those",
                 was.name, is.partitions, was.partitions
             )),
             Some(_) => None,

@@ -64,6 +64,9 @@ pub const SESSION_TIMEOUT_MS: u64 = 10_000;
 /// Longest wait for a first answer from the broker at start.
 pub const BROKER_WAIT: Duration = Duration::from_secs(15);
 
+/// Most bytes that a worker's lanes prefetch together.
+const PREFETCH_BYTES: usize = 256 << 20;
+
 /// What a client is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
@@ -185,9 +188,19 @@ impl Settings {
         self.session_timeout_ms() * 4 / 5
     }
 
-    /// The id of one worker's transactions: stable over restarts of the instance.
+    /// The id of one worker's transactions: stable over restarts of the instance. Slashes, so that no two pairs of group and instance make
+    /// one id.
     pub fn transactional_id(&self, worker: usize) -> String {
-        format!("{}-{}-{worker}", self.group, self.instance)
+        format!("{}/{}/{worker}", self.group, self.instance)
+    }
+
+    /// Bounds what `lanes` lanes prefetch to [`PREFETCH_BYTES`] together, unless the user has set a bound.
+    pub(super) fn with_lanes(&self, lanes: usize) -> Settings {
+        let each = (PREFETCH_BYTES / lanes.max(1)).clamp(1 << 20, 16 << 20);
+        let mut settings = self.clone();
+        // In front: the user's own value comes later and wins.
+        settings.client.insert(0, ("queued.max.messages.kbytes".into(), (each >> 10).to_string()));
+        settings
     }
 
     /// The configuration of a client. Defaults of ours first, then the user's properties, then those that are not for the user.

@@ -32,6 +32,8 @@ use crate::pipeline::{Outcome, Outgoing, Output, Part, Transaction};
 
 /// An end of a transaction that takes longer makes the producer suspect.
 const SUSPECT_AFTER: Duration = Duration::from_secs(2);
+/// Longest wait for the thread when the worker ends.
+const GOODBYE: Duration = Duration::from_secs(5);
 /// Pause between two looks at what is still on its way.
 const DRAIN_PAUSE: Duration = Duration::from_micros(100);
 /// Being fenced happens in good order too: an heir of a shard that we lost ends what we left open, the broker itself times a transaction
@@ -130,8 +132,15 @@ impl Drop for Committer {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         let _ = self.orders.send(Order::Stop);
+        // A commit has no time-out, so with the broker away the thread may never come back: whoever ends does not wait for it for long.
+        let deadline = Instant::now() + GOODBYE;
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+            while !thread.is_finished() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            if thread.is_finished() {
+                let _ = thread.join();
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::producer::{BaseProducer, Producer};
@@ -19,8 +19,12 @@ use super::{Error, admin::leader_is_moving};
 use crate::pipeline::{LaneId, Mark};
 use crate::time::{Clock, Timestamp};
 
-/// Longest wait for an answer; a broker that is slower gives no proof, and the clock stands.
-const ANSWER_WAIT: Duration = Duration::from_secs(5);
+/// Longest wait for an answer; a broker that is slower gives no proof, and the clocks that need it stand.
+const ANSWER_WAIT: Duration = Duration::from_secs(1);
+/// For how long partitions are asked for one by one after an answer for all failed: one broker that hangs must not hold back the others'.
+const APART_FOR: Duration = Duration::from_secs(10);
+/// Longest wait for one partition then.
+const APART_WAIT: Duration = Duration::from_millis(100);
 
 /// Whose watermark is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +50,7 @@ impl Watermarks {
         let (outbox, answers) = channel();
         let (bell, mock) = (bell.clone(), settings.mock);
         let run = move || {
+            let mut apart: Option<Instant> = None;
             while let Ok(first) = inbox.recv() {
                 let mut wanted: BTreeSet<Wanted> = first.into_iter().collect();
                 while let Ok(more) = inbox.try_recv() {
@@ -53,7 +58,13 @@ impl Watermarks {
                 }
                 let wanted: Vec<Wanted> = wanted.into_iter().collect();
                 let asked_at = clock.now();
-                let marks = ask(&client, &wanted, asked_at, mock);
+                let marks = if mock || apart.is_some_and(|since| since.elapsed() < APART_FOR) {
+                    wanted.iter().filter_map(|w| ask_one(&client, w, clock.as_ref())).collect()
+                } else {
+                    let marks = ask(&client, &wanted, asked_at);
+                    apart = marks.is_none().then(Instant::now);
+                    marks.unwrap_or_default()
+                };
                 client.poll(Duration::ZERO);
                 // An empty answer is an answer too: whoever waits may ask again.
                 if outbox.send(marks).is_err() {
@@ -90,31 +101,33 @@ impl Drop for Watermarks {
     }
 }
 
-fn ask(client: &BaseProducer<Context>, wanted: &[Wanted], asked_at: Timestamp, mock: bool) -> Vec<Mark> {
-    let mark = |w: &Wanted, high| Mark { lane: w.lane, high, asked_at };
-    if mock {
-        // The mock cluster answers one partition at a time.
-        let one = |w: &Wanted| client.client().fetch_watermarks(&w.topic, w.partition, ANSWER_WAIT).ok().map(|(_, high)| mark(w, high));
-        return wanted.iter().filter_map(one).collect();
-    }
+/// `None`: no answer at all.
+fn ask(client: &BaseProducer<Context>, wanted: &[Wanted], asked_at: Timestamp) -> Option<Vec<Mark>> {
     let partitions: Vec<(&str, i32)> = wanted.iter().map(|w| (&*w.topic, w.partition)).collect();
     match raw::list_offsets(client.client(), &partitions, End::HighWatermark, ANSWER_WAIT) {
         Err((code, words)) => {
             tracing::debug!(?code, words, "no watermarks: the clock stands");
-            Vec::new()
+            None
         }
         Ok(answers) => {
             let mut marks = Vec::with_capacity(wanted.len());
             for (w, answer) in wanted.iter().zip(answers) {
                 match answer {
-                    Ok(high) => marks.push(mark(w, high)),
+                    Ok(high) => marks.push(Mark { lane: w.lane, high, asked_at }),
                     Err(code) if leader_is_moving(code) => {
                         tracing::debug!(?code, topic = %w.topic, partition = w.partition, "no watermark")
                     }
                     Err(code) => tracing::warn!(?code, topic = %w.topic, partition = w.partition, "no watermark: the clock stands"),
                 }
             }
-            marks
+            Some(marks)
         }
     }
+}
+
+/// One partition by itself: the mock cluster's only way, and a way around a broker that hangs.
+fn ask_one(client: &BaseProducer<Context>, wanted: &Wanted, clock: &dyn Clock) -> Option<Mark> {
+    let asked_at = clock.now();
+    let (_, high) = client.client().fetch_watermarks(&wanted.topic, wanted.partition, APART_WAIT).ok()?;
+    Some(Mark { lane: wanted.lane, high, asked_at })
 }

@@ -30,8 +30,8 @@ pub trait Client {
     fn give_up(&mut self, shards: &[ShardId]);
 
     /// Asks for what the log holds about a shard, in this order: the committed offset of its journal partition (require stable), then
-    /// the ends of the journal partition (high watermark) and of the inputs. Answer: [`Event::Recovered`], one for each question and in the
-    /// order of the questions, of all shards together.
+    /// the ends of the journal partition (high watermark) and of the inputs. Answer: [`Event::Recovered`], one for each
+    /// question.
     fn recover(&mut self, shard: ShardId);
 
     /// Ends whatever transaction that id has left open, by taking the id over for a moment; whoever still uses it is fenced. Answer:

@@ -11,15 +11,21 @@ use crate::pipeline::{Client, Fault, Next, Settings, Worker};
 /// How often the figures of the shards are handed on.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
 
+/// How long an orderly end may take; with the broker away nothing can be committed, and the next life decides it again.
+const DRAIN_MAX: Duration = Duration::from_secs(60);
+
 /// Runs until everything is committed after `stop` was set, or until the worker is at its end.
 pub(super) fn run(mut client: KafkaClient, settings: Settings, mut reports: Reports, stop: &AtomicBool) -> Result<(), Fault> {
     let mut worker = Worker::new(Arc::new(settings));
     let mut reported: Option<Instant> = None;
-    let mut draining = false;
+    let mut draining: Option<Instant> = None;
     loop {
-        if stop.load(Ordering::Relaxed) && !draining {
-            draining = true;
+        if stop.load(Ordering::Relaxed) && draining.is_none() {
+            draining = Some(Instant::now());
             worker.drain(&mut client);
+        }
+        if draining.is_some_and(|since| since.elapsed() > DRAIN_MAX) {
+            return Err(Fault::Client("what is decided could not be committed before the end; the next life decides it again".into()));
         }
         reports.step();
         let next = worker.step(&mut client, &mut reports)?;

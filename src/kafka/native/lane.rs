@@ -124,23 +124,25 @@ impl Lane {
             return Err(fault);
         }
         if again {
-            self.seek();
+            self.seek()?;
         }
         Ok(())
     }
 
     /// In the batch call the library counts an error as if it were the record at whose place it stands, and would go on behind it: so after
     /// an error that passes the lane is put back to where it was, and what came behind the error comes again.
-    fn seek(&mut self) {
+    fn seek(&mut self) -> Result<(), LaneError> {
         self.distrusted = Some(self.library_position());
         let mut list = TopicPartitionList::with_capacity(1);
         let added = list.add_partition_offset(&self.topic, self.partition, rdkafka::Offset::Offset(self.next));
         debug_assert!(added.is_ok(), "offsets of records are not negative");
         // SAFETY: client and list are alive; a time-out of zero does not wait. From this call on the library drops what it had fetched.
-        let trouble = unsafe { trouble(sys::rd_kafka_seek_partitions(self.inner.client.native_ptr(), list.ptr(), 0)) };
-        if let Err(t) = trouble {
-            tracing::warn!(topic = %self.topic, partition = self.partition, words = t.words, "putting a reader back after an error");
-        }
+        let refused = unsafe { trouble(sys::rd_kafka_seek_partitions(self.inner.client.native_ptr(), list.ptr(), 0)) };
+        refused.map_err(|t| {
+            // What came behind the error is gone, and nothing may be read past it.
+            self.dead = true;
+            (t.code, format!("putting the reader back after an error: {}", t.words))
+        })
     }
 
     /// The seek has been carried out once the library says anything else about its position than right after the error.
