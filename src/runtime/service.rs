@@ -12,6 +12,7 @@ use super::view::{ShardState, View};
 use super::{Error, Observer, SystemClock, definitions, worker};
 use crate::config::{self, Config};
 use crate::ids::InputIndex;
+use crate::kafka::topics::Checked;
 use crate::kafka::{self, Admin, KafkaClient, TopicNames, Waker};
 use crate::lang::SourceFile;
 use crate::pipeline::{Fault, Format, InputSettings, Settings};
@@ -195,7 +196,7 @@ pub fn start(start: Start) -> Result<Handle, Error> {
     );
     let mut workers = Vec::with_capacity(n_workers);
     for (worker, kafka_client) in clients.into_iter().enumerate() {
-        let settings = settings(&config, &client, &plan, worker, checked.shards);
+        let settings = settings(&config, &client, &plan, worker, &checked);
         let reports = Reports::new(worker, view.clone(), metrics.clone(), observer.clone());
         let ends = stopper.clone();
         let run = move || {
@@ -224,7 +225,7 @@ impl Drop for Ended {
     }
 }
 
-fn settings(config: &Config, client: &kafka::Settings, plan: &Arc<Plan>, worker: usize, partitions: u32) -> Settings {
+fn settings(config: &Config, client: &kafka::Settings, plan: &Arc<Plan>, worker: usize, checked: &Checked) -> Settings {
     let input = |i: &config::Input| InputSettings {
         topic: i.topic.as_str().into(),
         format: match i.format {
@@ -232,7 +233,7 @@ fn settings(config: &Config, client: &kafka::Settings, plan: &Arc<Plan>, worker:
             config::Format::Protobuf => Format::Protobuf,
         },
         partitioner: i.partitioner,
-        partitions,
+        partitions: checked.shards,
     };
     let inputs = config.inputs.iter().map(input).collect();
     let mut settings = Settings::new(&client.transactional_id(worker), inputs, plan.clone());
@@ -244,6 +245,7 @@ fn settings(config: &Config, client: &kafka::Settings, plan: &Arc<Plan>, worker:
     settings.commit_interval = config.engine.commit_interval;
     settings.batch_records = config.engine.batch_records;
     settings.batch_bytes = config.engine.batch_bytes;
+    settings.dead_letter_bytes = checked.dead_letter_bytes;
     settings
 }
 
