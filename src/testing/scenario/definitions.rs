@@ -58,7 +58,11 @@ impl fmt::Display for Catalogue {
         writeln!(f, "event a is activity {{ n int  m money in EUR  s string  w instant  q bool  d decimal{dedup} }}")?;
         writeln!(f, "event b is activity {{ n int  m money in EUR  s string  v money in cur  cur string }}")?;
         writeln!(f, "event c {{ n int  tags list of string }}")?;
-        writeln!(f, "trait country string\ntrait age int\ntrait signup instant\ntrait vip bool\ntrait rank decimal")?;
+        writeln!(
+            f,
+            "trait country string\ntrait age int\ntrait signup instant\ntrait vip bool\ntrait rank decimal\ntrait tags list of string"
+        )?;
+        writeln!(f, "purpose mail\nlist vips")?;
         if self.cart {
             let buy = if self.cart_lines { " lines lines" } else { "" };
             writeln!(f, "event add is activity {{ product_id string  quantity int  price money in EUR  category string{lateness} }}")?;
@@ -85,7 +89,7 @@ struct Writer<'a> {
 pub fn generate(rng: &mut fastrand::Rng, lengths: &Lengths) -> (Catalogue, Vec<Item>) {
     let catalogue = Catalogue { cart: rng.u8(..3) == 0, cart_lines: rng.bool(), dedup: rng.u8(..4) == 0, lateness: rng.u8(..4) == 0 };
     let n_scores = [0, 0, 1, 2][rng.usize(..4)];
-    let n_segments = rng.usize(1..5);
+    let n_segments = if rng.u8(..6) == 0 { rng.usize(5..10) } else { rng.usize(1..5) };
     let mut writer = Writer { rng, lengths, catalogue: &catalogue, selectors: Vec::new(), scores: Vec::new(), segments: Vec::new() };
     let mut items = Vec::new();
     for i in 0..n_scores {
@@ -205,8 +209,14 @@ impl Writer<'_> {
                 None => self.number_comparison(),
             },
             20 | 21 if !self.segments.is_empty() => {
-                let segment = &self.segments[self.rng.usize(..self.segments.len())];
-                format!("in segment {segment}")
+                // Often the newest, so that chains grow deep.
+                let n = self.segments.len();
+                let segment = &self.segments[if self.rng.bool() { n - 1 } else { self.rng.usize(..n) }];
+                match self.rng.u8(..4) {
+                    0 => format!("(in segment {segment} for at least {})", self.lengths.one(self.rng)),
+                    1 => format!("not in segment {segment}"),
+                    _ => format!("in segment {segment}"),
+                }
             }
             22 if self.catalogue.cart => self.cart_condition(),
             23 if self.once_in(4) => "everyone".into(),
@@ -369,7 +379,11 @@ impl Writer<'_> {
             2 => "customer.country in [\"SE\", \"NO\"]".into(),
             3 => format!("customer.age {} {}", self.pick(&[">=", "<", "="]), self.pick(&["18", "30"])),
             4 => "customer.age between 18 and 29".into(),
-            5 => self.pick(&["customer.vip", "not customer.vip"]).into(),
+            5 => match self.rng.u8(..4) {
+                0 => format!("customer.tags contains {}", self.pick(&["\"x\"", "any [\"x\", \"y\"]", "all [\"x\", \"y\"]"])),
+                1 => self.pick(&["customer.country = \"se\" ignoring case", "customer.country is empty", "customer.tags is empty"]).into(),
+                _ => self.pick(&["customer.vip", "not customer.vip"]).into(),
+            },
             6 => format!("customer.rank {} 0.3", self.pick(&[">=", "<", "="])),
             _ => self.time_relation("customer.signup".into()),
         }

@@ -105,7 +105,12 @@ impl Writer<'_> {
         let ts = self.ts();
         let body = match self.rng.u8(..10) {
             0 => self.traits(),
-            1 if self.rng.u8(..4) == 0 => RecordBody::Traits("{\"nobody_knows\":1}".into()),
+            1 => match self.rng.u8(..8) {
+                0 => RecordBody::Traits("{\"nobody_knows\":1}".into()),
+                1 => RecordBody::Consent { purpose: self.one(&["mail", "other"]), granted: self.rng.bool(), until: None },
+                2 => RecordBody::List { name: self.one(&["vips", "other"]), member: self.rng.bool() },
+                _ => self.event(),
+            },
             _ => self.event(),
         };
         let id = if matches!(body, RecordBody::Event { .. }) && self.rng.bool() {
@@ -172,8 +177,8 @@ impl Writer<'_> {
     }
 
     fn lines(&mut self, fields: &[(&str, &[&str])]) -> String {
-        let n = self.rng.usize(..3);
-        let lines: Vec<_> = ["\"p1\"", "\"p2\"", "\"p3\""]
+        let n = self.rng.usize(..5);
+        let lines: Vec<_> = ["\"p1\"", "\"p2\"", "null", "\"p1\""]
             .iter()
             .take(n)
             .map(|product| {
@@ -196,12 +201,13 @@ impl Writer<'_> {
 
     fn traits(&mut self) -> RecordBody {
         let signup = format!("\"{}\"", self.near());
-        let all: [(&str, &[&str]); 5] = [
+        let all: [(&str, &[&str]); 6] = [
             ("country", &["\"SE\"", "\"NO\"", "\"DE\"", "null"]),
             ("age", &["17", "18", "29", "30", "null"]),
             ("signup", &[&signup, "null"]),
             ("vip", &["true", "false", "null"]),
             ("rank", &["0.3", "0.29", "1"]),
+            ("tags", &["[\"x\"]", "[\"y\",\"x\"]", "[]", "null"]),
         ];
         if self.rng.u8(..4) == 0 {
             return RecordBody::Traits(self.object(&all));
