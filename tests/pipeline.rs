@@ -311,6 +311,9 @@ fn a_silent_input_holds_nobody_up_and_an_unanswered_question_holds_the_clock() {
     assert_eq!(names(&deaf), [] as [&str; 0], "without a proof that the other input is empty nothing is applied");
 }
 
+/// Something that is done to the log.
+type Harm = Box<dyn FnOnce(&Cluster)>;
+
 /// Runs three visits, does something to the log, and starts again.
 fn after(harm: impl FnOnce(&Cluster)) -> Vec<String> {
     let mut cluster = small(2, vec![view(100, 0), view(200, 1), view(2_000, 0)]);
@@ -328,7 +331,7 @@ fn after(harm: impl FnOnce(&Cluster)) -> Vec<String> {
 fn what_was_read_and_is_gone_stops_the_shard_with_its_range() {
     let input = Partition::Input(InputIndex(0), ShardId(0));
     let journal = Partition::Output(Output::Journal, ShardId(0));
-    let cases: Vec<(&str, Box<dyn FnOnce(&Cluster)>)> = vec![
+    let cases: Vec<(&str, Harm)> = vec![
         ("", Box::new(|_| {})),
         ("clicks: records 0 to 0 are needed", Box::new(move |c| c.broker.borrow_mut().truncate(input, 1))),
         ("clicks was deleted and created again", Box::new(|c| c.broker.borrow_mut().recreate(InputIndex(0)))),

@@ -169,10 +169,6 @@ impl Inputs {
         })
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.lanes.iter().all(Lane::is_empty)
-    }
-
     pub fn note(&mut self, mark: &Mark) -> bool {
         let Some(lane) = self.lanes.iter_mut().find(|l| l.id == mark.lane) else {
             return false;
