@@ -122,7 +122,7 @@ impl Site {
         let compiled = lang::compile(&files);
         let workspace = compiled.workspace.unwrap_or_else(|| panic!("{:?}", compiled.diagnostics));
         let plan = Arc::new(Plan::compile(Arc::new(workspace)));
-        let segments: Vec<String> = plan.workspace().definitions.iter().map(|d| d.name.clone()).collect();
+        let segments: Vec<(String, bool)> = plan.workspace().definitions.iter().map(|d| (d.name.clone(), true)).collect();
         let metrics = Metrics::new(&self.names.inputs, &segments);
         let start = runtime::Start {
             config: self.config.clone(),

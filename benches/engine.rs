@@ -49,7 +49,7 @@ fn definitions(n: usize) -> Vec<SourceFile> {
         files.push(SourceFile::new("sample.seg", SAMPLE));
         return files;
     }
-    EXAMPLES.iter().enumerate().for_each(|(i, text)| files.push(SourceFile::new(&format!("example{i}.seg"), *text)));
+    EXAMPLES.iter().enumerate().for_each(|(i, text)| files.push(SourceFile::new(format!("example{i}.seg"), *text)));
     let mut text = String::new();
     let examples: usize = EXAMPLES.iter().map(|t| t.lines().filter(|l| l.starts_with("segment ")).count()).sum();
     for i in 0..n.saturating_sub(examples) {

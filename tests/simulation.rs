@@ -76,7 +76,7 @@ fn merged_entries_leave_at_most_a_sixty_fourth_late() {
         // The sum only rises by records and falls by time, and the last exit is by time in both.
         let last = |o: &Outputs| {
             let exits = o.changes.iter().filter(|p| p.change.kind == ChangeKind::Exited);
-            exits.map(|p| (p.change.since, p.change.approx)).last()
+            exits.map(|p| (p.change.since, p.change.approx)).next_back()
         };
         let (Some((got, marked)), Some((want, _))) = (last(&got), last(&want)) else { continue };
         assert!(got >= want, "seed {seed}: left early, at {got} and not {want}");

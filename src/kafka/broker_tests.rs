@@ -1,6 +1,9 @@
 //! The parts of this module on a real broker: what they rest on in the client library is tried here, part by part. The suite in
 //! `tests/kafka` tries the whole.
 
+// Helpers of tests, where a failed call should end the test at its place.
+#![allow(clippy::unwrap_used)]
+
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};

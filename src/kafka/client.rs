@@ -251,20 +251,20 @@ impl pipeline::Client for KafkaClient {
         let Some(open) = &mut self.lanes[lane.0 as usize] else {
             return Ok(0);
         };
-        if open.fault.is_none() {
-            if let Err((code, words)) = open.lane.fill(want, passes) {
-                use RDKafkaErrorCode as Code;
-                let at = format!("reading {}-{}: {words}", open.lane.topic(), open.lane.partition());
-                open.fault = Some(match code {
-                    Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation => {
-                        let (topic, partition) = (open.lane.topic().clone(), open.lane.partition());
-                        self.errands.send(Errand::Bounds { lane, topic, partition });
-                        Fault::Asked((code, words))
-                    }
-                    Code::UnknownTopicId => Fault::Known(LaneFault::Recreated),
-                    _ => Fault::Known(LaneFault::Refused(at)),
-                });
-            }
+        if open.fault.is_none()
+            && let Err((code, words)) = open.lane.fill(want, passes)
+        {
+            use RDKafkaErrorCode as Code;
+            let at = format!("reading {}-{}: {words}", open.lane.topic(), open.lane.partition());
+            open.fault = Some(match code {
+                Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation => {
+                    let (topic, partition) = (open.lane.topic().clone(), open.lane.partition());
+                    self.errands.send(Errand::Bounds { lane, topic, partition });
+                    Fault::Asked((code, words))
+                }
+                Code::UnknownTopicId => Fault::Known(LaneFault::Recreated),
+                _ => Fault::Known(LaneFault::Refused(at)),
+            });
         }
         match &open.fault {
             // Records in front of the fault come first.

@@ -3,7 +3,6 @@
 
 use std::ffi::{CStr, CString};
 use std::os::raw::{c_char, c_int};
-use std::ptr;
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
@@ -229,7 +228,7 @@ pub(super) fn list_offsets<C: ClientContext>(
         let infos = sys::rd_kafka_ListOffsets_result_infos(result, &mut count);
         for i in 0..count {
             let partition = sys::rd_kafka_ListOffsetsResultInfo_topic_partition(*infos.add(i));
-            if partition == ptr::null() {
+            if partition.is_null() {
                 continue;
             }
             let answer = match (*partition).err {

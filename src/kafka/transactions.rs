@@ -209,10 +209,10 @@ impl Thread {
         let Some(group) = group.filter(|g| g.is_checkable()) else {
             return Outcome::NotOwner("the client is not a member of the group at this moment".into());
         };
-        if self.suspect || self.producer.is_none() {
-            if let Err(outcome) = self.replace() {
-                return outcome;
-            }
+        if (self.suspect || self.producer.is_none())
+            && let Err(outcome) = self.replace()
+        {
+            return outcome;
         }
         let Some(producer) = &self.producer else {
             return Outcome::Aborted("no producer".into());

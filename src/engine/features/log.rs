@@ -492,7 +492,7 @@ mod tests {
         match quantity {
             Quantity::Count => Some(Ratio::whole(inside.len() as i128)),
             Quantity::Sum => Some(Ratio::whole(sum)),
-            Quantity::Avg => (!inside.is_empty()).then(|| Ratio { num: sum, den: inside.len() as i128 }),
+            Quantity::Avg => (!inside.is_empty()).then_some(Ratio { num: sum, den: inside.len() as i128 }),
             Quantity::Min => inside.iter().min().map(|v| Ratio::whole(i128::from(*v))),
             Quantity::Max => inside.iter().max().map(|v| Ratio::whole(i128::from(*v))),
             Quantity::Distinct => Some(Ratio::whole(inside.iter().collect::<BTreeSet<_>>().len() as i128)),

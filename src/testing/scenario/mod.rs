@@ -110,7 +110,7 @@ impl fmt::Display for Item {
 /// As a `.segtest`; cuts stand as comments.
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}---\n", self.definitions())?;
+        writeln!(f, "{}---", self.definitions())?;
         for step in &self.steps {
             match step {
                 Step::Record(record) => writeln!(f, "{record}")?,
