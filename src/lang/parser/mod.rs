@@ -1,7 +1,7 @@
 //! Tokens to the syntax tree: the whole grammar of LANGUAGE.md 2 and 4, by recursive descent without backtracking.
 //!
 //! Owns syntax messages and recovery. A message ends its clause; parsing goes on at the next clause or item, so that one run tells of
-//! several mistakes. The depth of recursion is bounded by [`EXPRESSION_NESTING_MAX`](crate::limits::EXPRESSION_NESTING_MAX).
+//! several mistakes. The depth of recursion is bounded by [`EXPRESSION_NESTING_MAX`].
 
 mod catalogue;
 mod definitions;
