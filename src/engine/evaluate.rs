@@ -20,6 +20,9 @@ use crate::time::{Millis, Timestamp};
 /// Steps of a walk over instants at which a term changes before a wake-up is asked for instead (LANGUAGE.md 9.2).
 const WALK_STEPS: usize = 64;
 
+/// Longest chain of `in segment` that `valid_until` looks along, so that no set of definitions can grow the stack.
+const UNTIL_DEPTH_MAX: usize = 64;
+
 /// A feature of the customer at hand.
 pub struct Loaded {
     pub state: State,
@@ -38,6 +41,10 @@ pub struct Work {
     pub generation: u64,
     /// Leaves that were evaluated in the present pass, by node.
     memo: Vec<(u64, Verdict)>,
+    /// By unit: until when its membership holds, as found in a pass. Sound within a step: what a unit refers to is done before it.
+    untils: Vec<(u64, Verdict)>,
+    /// References that [`Work::unit_until`] is inside of.
+    until_depth: usize,
     pass: u64,
 }
 
@@ -66,6 +73,8 @@ impl Work {
             loaded: program.specs.iter().map(|spec| Loaded { state: State::new(spec), of: 0, changed: false }).collect(),
             generation: 0,
             memo: vec![(0, Verdict::fixed(false)); program.plan.nodes.len()],
+            untils: vec![(0, Verdict::fixed(false)); program.plan.units.len()],
+            until_depth: 0,
             pass: 0,
         }
     }
@@ -253,15 +262,34 @@ impl Work {
     }
 
     /// Membership in a segment, and until when no record is needed to change it.
+    ///
+    /// **Cost:** each unit once a step, however many refer to it; along at most [`UNTIL_DEPTH_MAX`] references, beyond which the answer is
+    /// "now", which is early and so allowed.
     pub fn unit_until(&mut self, program: &Program, unit: UnitId, t: Timestamp) -> Verdict {
         let member = self.customer.is_member(unit);
         let UnitKind::Segment(segment) = &program.plan.units[unit as usize].kind else { return Verdict::fixed(member) };
-        let node = match segment.exit {
-            Some(exit) if member => exit,
-            _ => segment.enter,
-        };
-        let until = self.deep_until(program, node, t).until;
-        Verdict { holds: member, until, approx: false }
+        let (pass, known) = self.untils[unit as usize];
+        if pass == self.pass && known.holds == member {
+            return known;
+        }
+        let mut verdict = Verdict { holds: member, until: t, approx: false };
+        if self.until_depth < UNTIL_DEPTH_MAX {
+            self.until_depth += 1;
+            let found = match segment.exit {
+                Some(exit) if member => {
+                    let exit = self.deep_until(program, exit, t);
+                    Verdict { holds: !exit.holds, ..exit }
+                }
+                _ => self.deep_until(program, segment.enter, t),
+            };
+            self.until_depth -= 1;
+            // A turn that waits for the timers of this millisecond (R2) is as near as can be.
+            if found.holds == member {
+                verdict.until = found.until;
+            }
+        }
+        self.untils[unit as usize] = (self.pass, verdict);
+        verdict
     }
 
     fn load_of_node(&mut self, program: &Program, id: NodeId) {
