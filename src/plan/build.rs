@@ -495,7 +495,7 @@ fn number_unit(catalogue: &Catalogue, event: EventRef, path: &[String], filter: 
             Type::Money(MoneyCurrency::Fixed(currency)) => return Some(NumberUnit::Money(*currency)),
             Type::Money(MoneyCurrency::Property(code)) => {
                 let code = &properties[code.at()].name;
-                let fixed = filter.and_then(|f| fixed_currency(f, code));
+                let fixed = filter.and_then(|f| fixed_currency(f, code, path));
                 return Some(NumberUnit::Money(fixed.unwrap_or(catalogue.workspace.currency)));
             }
             Type::Duration => return Some(NumberUnit::Duration),
@@ -507,12 +507,16 @@ fn number_unit(catalogue: &Catalogue, event: EventRef, path: &[String], filter: 
     None
 }
 
-/// The currency that a filter asks for.
-fn fixed_currency(filter: &Expr, code: &str) -> Option<Currency> {
-    let is_code = |term: &Term| matches!(term, Term::Path(Path::Property { path, .. }) if path.last().is_some_and(|name| name == code));
+/// The currency that a filter leaves of the money at `path`, whose code stands in the property `code`: as the checker finds it, by the code or
+/// by a comparison of the money itself.
+fn fixed_currency(filter: &Expr, code: &str, path: &[String]) -> Option<Currency> {
+    let is_code = |term: &Term| matches!(term, Term::Path(Path::Property { path, .. }) if path.len() == 1 && path[0] == code);
+    let is_money = |term: &Term| matches!(term, Term::Path(Path::Property { path: own, .. }) if *own == path);
     match filter {
-        Expr::And(all) => all.iter().find_map(|f| fixed_currency(f, code)),
+        Expr::And(all) => all.iter().find_map(|f| fixed_currency(f, code, path)),
         Expr::Compare { left, rel: Rel::Eq, right: Term::Literal(Value::Text(text)), .. } if is_code(left) => Currency::parse(text),
+        Expr::Compare { left, right: Term::Literal(Value::Money(amount)), .. } if is_money(left) => Some(amount.currency),
+        Expr::Between { of, low: Term::Literal(Value::Money(amount)), .. } if is_money(of) => Some(amount.currency),
         Expr::Member { of, values, .. } if is_code(of) => match values.as_slice() {
             [Value::Text(text)] => Currency::parse(text),
             _ => None,

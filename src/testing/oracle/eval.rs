@@ -248,14 +248,14 @@ impl View<'_> {
 
     fn aggregate(&self, function: Aggregate, of: &Selector, property: Option<&[String]>, window: &Window) -> Value {
         let inside: Vec<_> = self.events(of).filter(|e| self.in_window(window, e.ts)).collect();
-        if function == Aggregate::Count {
+        let Some(property) = property else {
             return Value::Int(inside.len() as i64);
-        }
-        let property = property.unwrap_or_else(|| unknown("an aggregate without a property"));
+        };
         let values: Vec<Value> = inside.iter().map(|e| self.property(e, property)).filter(|v| !v.is_missing()).collect();
         let sum = || values.iter().fold(self.zero(of, property), |sum, v| arithmetic(crate::lang::ArithmeticOp::Add, &sum, v));
         match function {
-            Aggregate::Count => unreachable!("counted above"),
+            // Of a property: the events that have it.
+            Aggregate::Count => Value::Int(values.len() as i64),
             Aggregate::Sum => sum(),
             Aggregate::Avg if values.is_empty() => Value::Missing,
             Aggregate::Avg => arithmetic(crate::lang::ArithmeticOp::Div, &sum(), &Value::Int(values.len() as i64)),
@@ -343,6 +343,12 @@ fn fixed_currency(filter: &Expr) -> Option<Currency> {
     match filter {
         Expr::And(all) => all.iter().find_map(fixed_currency),
         Expr::Compare { left: Term::Path(_), rel: Rel::Eq, right: Term::Literal(Value::Text(code)), .. } => Currency::parse(code),
+        Expr::Compare { left: Term::Path(_), right: Term::Literal(Value::Money(amount)), .. } => Some(amount.currency),
+        Expr::Between { low: Term::Literal(Value::Money(amount)), .. } => Some(amount.currency),
+        Expr::Member { of: Term::Path(_), values, .. } => match values.as_slice() {
+            [Value::Text(code)] => Currency::parse(code),
+            _ => None,
+        },
         _ => None,
     }
 }
