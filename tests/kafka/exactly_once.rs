@@ -9,6 +9,9 @@ use crate::shop::{DEFINITIONS, Visit, short_definitions, visits};
 /// The shortest session that brokers allow by default, so that a dead instance is noticed soon.
 const SHORT_SESSION: &str = "[kafka.client]\n\"session.timeout.ms\" = \"6000\"\n";
 
+/// Many small transactions, so that a kill meets one, and the log lasts for several lives.
+const SMALL_BATCHES: &str = "batch_records = 100\ncommit_interval = \"10ms\"\n";
+
 fn send(feed: &Feed, site: &Site, visits: &[Visit]) {
     for v in visits {
         // A site with one input gets everything there.
@@ -31,8 +34,8 @@ fn killed_again_and_again_in_mid_stream() {
     let due = expected.count();
     assert!(due > 5_000, "the log makes {due} changes");
     for part in 1..=4 {
-        let daemon = site.run("one");
-        site.wait_for(&site.names.changes, "progress", |records| records.len() >= due * part / 6);
+        let daemon = site.run_with("one", SMALL_BATCHES);
+        site.wait_for(&site.names.changes, "progress", |records| records.len() >= due * part / 10);
         daemon.kill();
     }
     let seen = site.read(&site.names.changes).len();
