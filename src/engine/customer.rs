@@ -121,7 +121,7 @@ impl Customer {
         let mut unit = 0;
         for _ in 0..r.count(2) {
             let head = r.u64();
-            unit += (head >> FLAG_BITS) as u32;
+            unit = unit.wrapping_add((head >> FLAG_BITS) as u32);
             let since = r.instant(base);
             let origin = if head & FROM_RECORD != 0 {
                 let (input, partition, offset) = (InputIndex(r.u64() as u16), r.u64() as u32, r.i64());
@@ -140,7 +140,7 @@ impl Customer {
         }
         let mut feature = 0;
         for _ in 0..r.count(2) {
-            feature += r.u64() as u32;
+            feature = feature.wrapping_add(r.u64() as u32);
             let n = r.count(1);
             let start = r.position() as u32;
             r.bytes(n);
@@ -149,7 +149,7 @@ impl Customer {
         self.durable.end = r.position() as u32;
         let mut unit = 0;
         for _ in 0..r.count(2) {
-            unit += r.u64() as u32;
+            unit = unit.wrapping_add(r.u64() as u32);
             self.deadlines.push((unit, r.instant(base)));
         }
         !r.failed() && r.done()
@@ -291,4 +291,91 @@ fn put_armed(out: &mut Vec<u8>, armed: Timestamp) {
 /// The instant for which stored bytes are armed, without reading the rest.
 pub fn armed(bytes: &[u8]) -> Timestamp {
     read_armed(&mut Reader::new(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::features::codec::put_value;
+    use crate::model::Value;
+    use crate::time::Millis;
+
+    fn full() -> Customer {
+        let mut c = Customer::default();
+        c.reset(Timestamp(1_767_571_200_000));
+        c.armed = Timestamp(1_767_571_200_001);
+        c.seq = 300;
+        c.greatest = c.first_seen + Millis(5);
+        c.dedup.check(7, 8, c.first_seen, Millis::HOUR);
+        let text = c.bytes.len() as u32;
+        put_value(&mut c.bytes, &Value::Text("SE".into()));
+        let value = Span { start: text, end: c.bytes.len() as u32 };
+        c.traits.push(TraitEntry { index: TraitIndex(3), ts: c.first_seen - Millis(9), value });
+        let position = Position { input: InputIndex(2), partition: 70_000, offset: i64::MAX };
+        let entry = UnitEntry { unit: 0, member: true, since: c.first_seen, origin: Origin::Timer(c.first_seen), emit: value };
+        c.set_unit(entry);
+        c.set_unit(UnitEntry { unit: 9_999, member: false, origin: Origin::Record(position), emit: Span::default(), ..entry });
+        c.features.push(FeatureEntry { feature: 1, bytes: value });
+        c.features.push(FeatureEntry { feature: 600, bytes: Span::default() });
+        c.set_deadline(9_999, Timestamp(i64::MAX - 1));
+        c.set_deadline(4, c.first_seen + Millis(1));
+        c
+    }
+
+    #[test]
+    fn everything_reads_back_and_writes_the_same_bytes_again() {
+        let customer = full();
+        let (mut bytes, mut again, mut temporary) = (Vec::new(), Vec::new(), Vec::new());
+        customer.encode(&mut bytes, &mut temporary, |feature, out| {
+            out.extend_from_slice(b"new");
+            feature == 600
+        });
+        let mut back = Customer::default();
+        assert!(back.decode(17, &bytes));
+        assert_eq!((back.slot, back.armed, back.seq), (17, customer.armed, 300));
+        assert_eq!(back.trait_value(TraitIndex(3)).to_value(), Value::Text("SE".into()));
+        assert!(back.is_member(0) && !back.is_member(9_999) && !back.is_member(5));
+        assert_eq!(back.unit(9_999).map(|e| e.origin), customer.unit(9_999).map(|e| e.origin));
+        assert_eq!(back.span(back.features[1].bytes), b"new");
+        assert_eq!(
+            (back.next_due(), back.deadline(9_999), back.deadline(5)),
+            (customer.deadline(4), Timestamp(i64::MAX - 1), Timestamp::MAX)
+        );
+        back.encode(&mut again, &mut temporary, |_, _| false);
+        assert_eq!(again, bytes);
+        assert_eq!(armed(&bytes), customer.armed);
+    }
+
+    #[test]
+    fn derived_parts_are_outside_what_is_durable() {
+        let durable = |c: &Customer| {
+            let (mut bytes, mut back) = (Vec::new(), Customer::default());
+            c.encode(&mut bytes, &mut Vec::new(), |_, _| false);
+            assert!(back.decode(0, &bytes));
+            back.span(back.durable).to_vec()
+        };
+        let mut other = full();
+        other.armed = Timestamp::MAX;
+        other.set_deadline(4, Timestamp::MAX);
+        other.set_deadline(6, Timestamp(3));
+        assert_eq!(durable(&full()), durable(&other));
+        other.seq += 1;
+        assert_ne!(durable(&full()), durable(&other));
+    }
+
+    #[test]
+    fn nonsense_is_refused_and_never_panics() {
+        let mut bytes = Vec::new();
+        full().encode(&mut bytes, &mut Vec::new(), |_, _| false);
+        for end in 0..bytes.len() {
+            assert!(!Customer::default().decode(0, &bytes[..end]), "{end}");
+        }
+        let mut rng = fastrand::Rng::with_seed(3);
+        for _ in 0..5_000 {
+            let mut broken = bytes.clone();
+            let at = rng.usize(..broken.len());
+            broken[at] = rng.u8(..);
+            Customer::default().decode(0, &broken);
+        }
+    }
 }

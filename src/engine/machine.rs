@@ -321,3 +321,33 @@ pub fn memberships(program: &Program, work: &Work) -> Vec<Membership> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agenda_gives_each_unit_once_in_order_also_those_that_turn_up_meanwhile() {
+        let mut agenda = Agenda::default();
+        agenda.clear();
+        [5, 2, 9, 2].into_iter().for_each(|u| agenda.add(u));
+        agenda.sort();
+        let mut seen = Vec::new();
+        while let Some(unit) = agenda.pop() {
+            seen.push(unit);
+            if unit == 2 {
+                [7, 5, 12].into_iter().for_each(|u| agenda.insert(u));
+            }
+        }
+        assert_eq!(seen, [2, 5, 7, 9, 12]);
+    }
+
+    #[test]
+    fn long_texts_are_cut_at_a_character() {
+        let long = "é".repeat(EMIT_TEXT_BYTES_MAX);
+        match bounded(Value::Text(long.as_str().into())) {
+            Value::Text(cut) => assert!(cut.len() <= EMIT_TEXT_BYTES_MAX && long.starts_with(&*cut) && cut.len() > EMIT_TEXT_BYTES_MAX - 2),
+            other => panic!("{other:?}"),
+        }
+    }
+}

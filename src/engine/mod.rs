@@ -178,3 +178,6 @@ impl Engine {
         self.store.memory() + self.timers.memory()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,14 +85,19 @@ impl Engine {
                 return Err(damaged(at));
             }
             let customer = &engine.work.customer;
+            let (units, features) = (engine.program.plan.units.len(), engine.program.specs.len());
+            let known = customer.units.iter().map(|e| e.unit).chain(customer.deadlines.iter().map(|d| d.0)).all(|u| (u as usize) < units)
+                && customer.features.iter().all(|f| (f.feature as usize) < features);
+            if !known {
+                return Err(damaged(at));
+            }
             let slot = engine.store.insert(hash, id, blob);
             if customer.armed != Timestamp::MAX {
                 engine.timers.arm(customer.armed, slot);
                 engine.armed += 1;
             }
             for entry in customer.units.iter().filter(|e| e.member) {
-                let unit = engine.program.plan.units.get(entry.unit as usize).ok_or(damaged(at))?;
-                if let UnitKind::Segment(segment) = &unit.kind {
+                if let UnitKind::Segment(segment) = &engine.program.plan.units[entry.unit as usize].kind {
                     engine.members[segment.definition.at()] += 1;
                 }
             }

@@ -7,11 +7,12 @@ use super::filter::{self, Scope};
 use super::node::{Node, NodeId, NodeInfo, SegmentUnit, TermId, TermNode, Unit, UnitId, UnitKind};
 use super::number::literal_ratio;
 use super::window::{AgeWindow, Ratio};
-use super::{CartPlan, text};
+use super::{CartPlan, threshold};
 use crate::ids::DefinitionIndex;
 use crate::lang::definition::{
     Aggregate, CartPath, DefinitionKind, EventRef, Expr, Path, Rel, Segment, Selector, Term, TimeWindow, Which, Window, Workspace,
 };
+use crate::lang::display;
 use crate::model::{Catalogue, Currency, Decimal, MoneyCurrency, Type, Value};
 use crate::time::Millis;
 
@@ -133,7 +134,7 @@ impl<'w> Builder<'w> {
     }
 
     fn leaf(&mut self, expr: &Expr, node: Node) -> NodeId {
-        let (text, threshold) = (text::condition(self.workspace, expr), text::threshold(self.workspace, expr));
+        let (text, threshold) = (display::condition(self.workspace, expr), threshold::of(self.workspace, expr));
         self.node(node, text, threshold)
     }
 
@@ -149,7 +150,7 @@ impl<'w> Builder<'w> {
             }
             Expr::Not(of) => {
                 let of = self.expr(of);
-                return self.node(Node::Not(of), text::condition(self.workspace, expr), String::new());
+                return self.node(Node::Not(of), display::condition(self.workspace, expr), String::new());
             }
             Expr::Everyone => Node::Constant(true),
             Expr::Compare { left, rel, right, ignore_case } => self.compare(left, *rel, right, *ignore_case),

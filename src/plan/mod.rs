@@ -14,7 +14,8 @@ mod number;
 mod report;
 pub mod schema;
 pub mod selector;
-pub mod text;
+mod threshold;
+
 mod walk;
 pub mod window;
 

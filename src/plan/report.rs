@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Plan;
 use super::feature::{FeatureId, FeatureKind, Keep, Quantity};
 use super::node::{Node, NodeId, TermId, TermNode, UnitKind};
-use super::text;
+
 use super::window::AgeWindow;
-use crate::lang::definition::{DefinitionKind, Which};
+use crate::lang::definition::{DefinitionKind, Which, Workspace};
+use crate::lang::display;
 use crate::time::Millis;
 
 /// One segment as `check --plan` shows it.
@@ -51,10 +52,10 @@ pub(super) fn report(plan: &Plan) -> Vec<SegmentReport> {
 
 fn one(plan: &Plan, unit: usize, reads: &Reads, users: &BTreeMap<FeatureId, usize>, cart_users: usize) -> SegmentReport {
     let UnitKind::Segment(unit) = &plan.units[unit].kind else { unreachable!("only segments are reported") };
-    let workspace = plan.workspace();
+    let workspace: &Workspace = plan.workspace();
     let definition = &workspace.definitions[unit.definition.at()];
     let DefinitionKind::Segment(segment) = &definition.kind else { unreachable!("a unit of a segment is one") };
-    let when = text::condition(workspace, &segment.when);
+    let when = display::condition(workspace, &segment.when);
     let mut lines = vec![("version".to_string(), definition.hash.to_string())];
     let mut line = |heading: &str, text: String| lines.push((heading.to_string(), text));
     match &segment.exit_when {
@@ -63,7 +64,7 @@ fn one(plan: &Plan, unit: usize, reads: &Reads, users: &BTreeMap<FeatureId, usiz
             line("leaves", "when that no longer holds".into());
         }
         Some(exit) => {
-            let exit = text::condition(workspace, exit);
+            let exit = display::condition(workspace, exit);
             line("enters", format!("when {when}, and not while {exit}"));
             line("leaves", format!("when {exit}"));
         }
