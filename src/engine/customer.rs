@@ -118,7 +118,7 @@ impl Customer {
             read_value(&mut r);
             self.traits.push(TraitEntry { index, ts, value: Span { start, end: r.position() as u32 } });
         }
-        let mut unit = 0;
+        let mut unit: UnitId = 0;
         for _ in 0..r.count(2) {
             let head = r.u64();
             unit = unit.wrapping_add((head >> FLAG_BITS) as u32);
@@ -138,7 +138,7 @@ impl Customer {
             }
             self.units.push(UnitEntry { unit, member: head & MEMBER != 0, since, origin, emit });
         }
-        let mut feature = 0;
+        let mut feature: u32 = 0;
         for _ in 0..r.count(2) {
             feature = feature.wrapping_add(r.u64() as u32);
             let n = r.count(1);
@@ -147,7 +147,7 @@ impl Customer {
             self.features.push(FeatureEntry { feature, bytes: Span { start, end: start + n as u32 } });
         }
         self.durable.end = r.position() as u32;
-        let mut unit = 0;
+        let mut unit: UnitId = 0;
         for _ in 0..r.count(2) {
             unit = unit.wrapping_add(r.u64() as u32);
             self.deadlines.push((unit, r.instant(base)));
