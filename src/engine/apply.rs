@@ -13,6 +13,9 @@ use crate::time::{Millis, Timestamp};
 /// How far ahead of a record its customer's index line, and half of that ahead its bytes, are asked for.
 const PREFETCH: usize = 16;
 
+/// When what could not be tidied up yet is looked at again.
+const TIDY_AGAIN: Millis = Millis::HOUR;
+
 impl Engine {
     /// Applies the records in order, then fires timers: those before the clock and, with `idle_until`, those up to and including it.
     ///
@@ -89,7 +92,7 @@ impl Engine {
                     seen => {
                         out.counts.duplicates += 1;
                         out.counts.conflicts += u64::from(seen == Seen::Conflict);
-                        return self.put_back(slot, record.customer_hash);
+                        return self.put_back(slot, record.customer_hash, Timestamp::MIN);
                     }
                 }
             }
@@ -136,7 +139,7 @@ impl Engine {
         let step = Step::Record(RecordStep { t, ts, in_order, position: record.position, id: event_id });
         machine::run(program, work, agenda, &self.without, step, &mut self.members, out);
         work.customer.greatest = placed.floor;
-        self.put_back(slot, record.customer_hash);
+        self.put_back(slot, record.customer_hash, Timestamp::MIN);
     }
 
     /// Reads a customer.
@@ -172,9 +175,11 @@ impl Engine {
         stepped.turned
     }
 
-    /// Writes the customer at hand back, armed for its least deadline if that is earlier than what it is armed for.
-    fn put_back(&mut self, slot: Option<u32>, hash: u64) {
-        let due = self.work.customer.next_due();
+    /// Writes the customer at hand back, armed for its least deadline, or for when its known ids have expired but not before `tidy_from`,
+    /// if that is earlier than what it is armed for.
+    fn put_back(&mut self, slot: Option<u32>, hash: u64, tidy_from: Timestamp) {
+        let expiry = self.work.customer.dedup.expires().map_or(Timestamp::MAX, |at| at.max(tidy_from));
+        let due = self.work.customer.next_due().min(expiry);
         let arm = due < self.work.customer.armed;
         if arm {
             self.armed += usize::from(self.work.customer.armed == Timestamp::MAX);
@@ -214,11 +219,17 @@ impl Engine {
             self.work.customer.armed = Timestamp::MAX;
             self.armed -= 1;
             let next = self.work.customer.next_due();
-            if next <= due.deadline && self.deadline(next, out) {
-                turned = true;
-                self.clock = self.clock.max(next);
+            if next <= due.deadline {
+                if self.deadline(next, out) {
+                    turned = true;
+                    self.clock = self.clock.max(next);
+                }
+                self.work.customer.dedup.prune(self.clock);
+            } else {
+                self.work.tidy(&self.program, self.clock);
             }
-            self.put_back(Some(due.slot), due.hash);
+            // Ids that the clock has not passed yet, because it stood while the log was idle, are looked at again later.
+            self.put_back(Some(due.slot), due.hash, due.deadline + TIDY_AGAIN);
         }
     }
 }

@@ -46,6 +46,24 @@ pub struct TraitEntry {
 pub struct FeatureEntry {
     pub feature: u32,
     pub bytes: Span,
+    /// Where its head, the distance to the feature before it and its length, begins in the stored bytes; 0 where there is none.
+    head: u32,
+    /// The distance that the head says.
+    distance: u32,
+}
+
+impl FeatureEntry {
+    /// One that is not stored yet.
+    pub fn new(feature: u32) -> FeatureEntry {
+        FeatureEntry { feature, bytes: Span::default(), head: 0, distance: 0 }
+    }
+}
+
+/// A sorted section as it was read; written back as it is where nothing in it differs.
+#[derive(Clone, Copy, Debug, Default)]
+struct Section {
+    span: Span,
+    changed: bool,
 }
 
 /// The customer at hand.
@@ -73,7 +91,12 @@ pub struct Customer {
     pub features: Vec<FeatureEntry>,
     /// Units that may change at an instant with no record, sorted by unit.
     pub deadlines: Vec<(UnitId, Timestamp)>,
+    trait_section: Section,
+    unit_section: Section,
+    deadline_section: Section,
 }
+
+const NEW: Section = Section { span: Span { start: 0, end: 0 }, changed: true };
 
 const MEMBER: u64 = 1;
 const FROM_RECORD: u64 = 2;
@@ -93,6 +116,7 @@ impl Customer {
         self.units.clear();
         self.features.clear();
         self.deadlines.clear();
+        (self.trait_section, self.unit_section, self.deadline_section) = (NEW, NEW, NEW);
     }
 
     /// Reads stored bytes. Returns false where they are none that [`encode`](Self::encode) wrote.
@@ -112,12 +136,15 @@ impl Customer {
         let base = self.first_seen;
         self.greatest = r.instant(base);
         self.dedup.decode(base, &mut r);
+        self.trait_section = Section::at(&r);
         for _ in 0..r.count(3) {
             let (index, ts) = (TraitIndex(r.u64() as u16), r.instant(base));
             let start = r.position() as u32;
             read_value(&mut r);
             self.traits.push(TraitEntry { index, ts, value: Span { start, end: r.position() as u32 } });
         }
+        self.trait_section.end(&r);
+        self.unit_section = Section::at(&r);
         let mut unit: UnitId = 0;
         for _ in 0..r.count(2) {
             let head = r.u64();
@@ -138,20 +165,25 @@ impl Customer {
             }
             self.units.push(UnitEntry { unit, member: head & MEMBER != 0, since, origin, emit });
         }
+        self.unit_section.end(&r);
         let mut feature: u32 = 0;
         for _ in 0..r.count(2) {
-            feature = feature.wrapping_add(r.u64() as u32);
+            let head = r.position() as u32;
+            let distance = r.u64() as u32;
+            feature = feature.wrapping_add(distance);
             let n = r.count(1);
             let start = r.position() as u32;
             r.bytes(n);
-            self.features.push(FeatureEntry { feature, bytes: Span { start, end: start + n as u32 } });
+            self.features.push(FeatureEntry { feature, bytes: Span { start, end: start + n as u32 }, head, distance });
         }
         self.durable.end = r.position() as u32;
+        self.deadline_section = Section::at(&r);
         let mut unit: UnitId = 0;
         for _ in 0..r.count(2) {
             unit = unit.wrapping_add(r.u64() as u32);
             self.deadlines.push((unit, r.instant(base)));
         }
+        self.deadline_section.end(&r);
         !r.failed() && r.done()
     }
 
@@ -163,12 +195,56 @@ impl Customer {
         let base = self.first_seen;
         put_instant(out, base, self.greatest);
         self.dedup.encode(base, out);
+        if self.trait_section.changed {
+            self.put_traits(out);
+        } else {
+            out.extend_from_slice(self.span(self.trait_section.span));
+        }
+        if self.unit_section.changed {
+            self.put_units(out);
+        } else {
+            out.extend_from_slice(self.span(self.unit_section.span));
+        }
+        put_u64(out, self.features.len() as u64);
+        let mut last = 0;
+        // Neighbours that are as they were are copied at once, heads and all.
+        let mut run = Span::default();
+        for entry in &self.features {
+            let distance = entry.feature - last;
+            last = entry.feature;
+            temporary.clear();
+            let changed = feature(entry.feature, temporary);
+            if !changed && entry.head > 0 && entry.distance == distance {
+                if run.end != entry.head {
+                    out.extend_from_slice(self.span(run));
+                    run.start = entry.head;
+                }
+                run.end = entry.bytes.end;
+                continue;
+            }
+            out.extend_from_slice(self.span(run));
+            run = Span::default();
+            put_u64(out, u64::from(distance));
+            put_blob(out, if changed { temporary } else { self.span(entry.bytes) });
+        }
+        out.extend_from_slice(self.span(run));
+        if self.deadline_section.changed {
+            self.put_deadlines(out);
+        } else {
+            out.extend_from_slice(self.span(self.deadline_section.span));
+        }
+    }
+
+    fn put_traits(&self, out: &mut Vec<u8>) {
         put_u64(out, self.traits.len() as u64);
         for entry in &self.traits {
             put_u64(out, u64::from(entry.index.0));
-            put_instant(out, base, entry.ts);
+            put_instant(out, self.first_seen, entry.ts);
             out.extend_from_slice(self.span(entry.value));
         }
+    }
+
+    fn put_units(&self, out: &mut Vec<u8>) {
         put_u64(out, self.units.len() as u64);
         let mut last = 0;
         for entry in &self.units {
@@ -177,7 +253,7 @@ impl Customer {
             let flags = u64::from(entry.member) * MEMBER + u64::from(from_record) * FROM_RECORD + u64::from(emits) * EMITS;
             put_u64(out, u64::from(entry.unit - last) << FLAG_BITS | flags);
             last = entry.unit;
-            put_instant(out, base, entry.since);
+            put_instant(out, self.first_seen, entry.since);
             if let Origin::Record(position) = entry.origin {
                 put_u64(out, u64::from(position.input.0));
                 put_u64(out, u64::from(position.partition));
@@ -187,24 +263,27 @@ impl Customer {
                 put_blob(out, self.span(entry.emit));
             }
         }
-        put_u64(out, self.features.len() as u64);
-        let mut last = 0;
-        for entry in &self.features {
-            put_u64(out, u64::from(entry.feature - last));
-            last = entry.feature;
-            temporary.clear();
-            if feature(entry.feature, temporary) {
-                put_blob(out, temporary);
-            } else {
-                put_blob(out, self.span(entry.bytes));
-            }
-        }
+    }
+
+    fn put_deadlines(&self, out: &mut Vec<u8>) {
         put_u64(out, self.deadlines.len() as u64);
         let mut last = 0;
         for (unit, until) in &self.deadlines {
             put_u64(out, u64::from(unit - last));
             last = *unit;
-            put_instant(out, base, *until);
+            put_instant(out, self.first_seen, *until);
+        }
+    }
+
+    /// Replaces a trait's entry, or adds one at the place that a search gave; returns the one before.
+    pub fn set_trait(&mut self, place: Result<usize, usize>, entry: TraitEntry) -> Option<TraitEntry> {
+        self.trait_section.changed = true;
+        match place {
+            Ok(i) => Some(std::mem::replace(&mut self.traits[i], entry)),
+            Err(i) => {
+                self.traits.insert(i, entry);
+                None
+            }
         }
     }
 
@@ -226,6 +305,7 @@ impl Customer {
     }
 
     pub fn unit_mut(&mut self, unit: UnitId) -> Option<&mut UnitEntry> {
+        self.unit_section.changed = true;
         let i = self.units.binary_search_by_key(&unit, |e| e.unit).ok()?;
         Some(&mut self.units[i])
     }
@@ -235,6 +315,7 @@ impl Customer {
     }
 
     pub fn set_unit(&mut self, entry: UnitEntry) {
+        self.unit_section.changed = true;
         match self.units.binary_search_by_key(&entry.unit, |e| e.unit) {
             Ok(i) => self.units[i] = entry,
             Err(i) => self.units.insert(i, entry),
@@ -244,6 +325,7 @@ impl Customer {
     pub fn forget_unit(&mut self, unit: UnitId) {
         if let Ok(i) = self.units.binary_search_by_key(&unit, |e| e.unit) {
             self.units.remove(i);
+            self.unit_section.changed = true;
         }
     }
 
@@ -263,12 +345,23 @@ impl Customer {
             Err(_) if until == Timestamp::MAX => return false,
             Err(i) => self.deadlines.insert(i, (unit, until)),
         }
+        self.deadline_section.changed = true;
         true
     }
 
     /// The least deadline; `Timestamp::MAX` is never.
     pub fn next_due(&self) -> Timestamp {
         self.deadlines.iter().map(|d| d.1).min().unwrap_or(Timestamp::MAX)
+    }
+}
+
+impl Section {
+    fn at(r: &Reader<'_>) -> Section {
+        Section { span: Span { start: r.position() as u32, end: 0 }, changed: false }
+    }
+
+    fn end(&mut self, r: &Reader<'_>) {
+        self.span.end = r.position() as u32;
     }
 }
 
@@ -310,13 +403,13 @@ mod tests {
         let text = c.bytes.len() as u32;
         put_value(&mut c.bytes, &Value::Text("SE".into()));
         let value = Span { start: text, end: c.bytes.len() as u32 };
-        c.traits.push(TraitEntry { index: TraitIndex(3), ts: c.first_seen - Millis(9), value });
+        c.set_trait(Err(0), TraitEntry { index: TraitIndex(3), ts: c.first_seen - Millis(9), value });
         let position = Position { input: InputIndex(2), partition: 70_000, offset: i64::MAX };
         let entry = UnitEntry { unit: 0, member: true, since: c.first_seen, origin: Origin::Timer(c.first_seen), emit: value };
         c.set_unit(entry);
         c.set_unit(UnitEntry { unit: 9_999, member: false, origin: Origin::Record(position), emit: Span::default(), ..entry });
-        c.features.push(FeatureEntry { feature: 1, bytes: value });
-        c.features.push(FeatureEntry { feature: 600, bytes: Span::default() });
+        c.features.push(FeatureEntry { bytes: value, ..FeatureEntry::new(1) });
+        c.features.push(FeatureEntry::new(600));
         c.set_deadline(9_999, Timestamp(i64::MAX - 1));
         c.set_deadline(4, c.first_seen + Millis(1));
         c

@@ -67,6 +67,11 @@ impl Dedup {
         Seen::New { evicted }
     }
 
+    /// The first arrival at which all are forgotten; `None` where there are none.
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.until.iter().max().map(|until| Timestamp(*until))
+    }
+
     /// Forgets ids that are as old as their window. Returns whether there were any.
     pub fn prune(&mut self, arrival: Timestamp) -> bool {
         if self.until.iter().all(|until| *until > arrival.0) {

@@ -4,7 +4,7 @@
 //! early, never too late. Leaves are remembered per customer and instant; what depends on other units is not, since units turn meanwhile.
 
 use super::cart::Cart;
-use super::customer::{Customer, FeatureEntry, Span};
+use super::customer::{Customer, FeatureEntry};
 use super::features::Verdict;
 use super::filter::{self, Fields};
 use super::motion::Side;
@@ -22,6 +22,8 @@ const WALK_STEPS: usize = 64;
 
 /// Longest chain of `in segment` that `valid_until` looks along, so that no set of definitions can grow the stack.
 const UNTIL_DEPTH_MAX: usize = 64;
+/// A walk also ends once it has got so far ahead: the next record most likely makes it anew, and a wake-up that late is rare.
+const WALK_AHEAD: Millis = Millis(3_600_000);
 
 /// A feature of the customer at hand.
 pub struct Loaded {
@@ -120,7 +122,22 @@ impl Work {
     pub fn mark_changed(&mut self, feature: FeatureId) {
         self.loaded[feature as usize].changed = true;
         if let Err(i) = self.customer.features.binary_search_by_key(&feature, |f| f.feature) {
-            self.customer.features.insert(i, FeatureEntry { feature, bytes: Span::default() });
+            self.customer.features.insert(i, FeatureEntry::new(feature));
+        }
+    }
+
+    /// Lets go of what can never be asked for again at this clock or later: expired ids, cart events that none can come before.
+    /// Nothing that decides anything differs by it, and the digest is taken as if it had been done.
+    pub fn tidy(&mut self, program: &Program, clock: Timestamp) {
+        self.customer.dedup.prune(clock);
+        if self.customer.features.binary_search_by_key(&program.cart, |f| f.feature).is_ok() {
+            self.load(program, program.cart);
+            if let (State::Cart(cart), Spec::Cart(plan)) =
+                (&mut self.loaded[program.cart as usize].state, &program.specs[program.cart as usize])
+            {
+                cart.settle(plan, clock);
+            }
+            self.mark_changed(program.cart);
         }
     }
 
@@ -404,7 +421,7 @@ impl Work {
         };
         let (now, mut next, approx) = at(t);
         for _ in 0..WALK_STEPS {
-            if next == Timestamp::MAX {
+            if next == Timestamp::MAX || next - t >= WALK_AHEAD {
                 break;
             }
             let (then, after, _) = at(next);

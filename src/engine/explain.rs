@@ -62,7 +62,11 @@ pub fn describe(program: &Program, work: &mut Work, clock: Timestamp) -> String 
 fn conditions(program: &Program, work: &mut Work, id: NodeId, t: Timestamp, indent: usize, out: &mut String) {
     let info = &program.plan.nodes[id as usize];
     match &info.node {
-        Node::And(all) | Node::Or(all) => all.iter().for_each(|n| conditions(program, work, *n, t, indent, out)),
+        Node::And(all) | Node::Or(all) => {
+            let mut all = all.to_vec();
+            all.sort_unstable();
+            all.into_iter().for_each(|n| conditions(program, work, n, t, indent, out));
+        }
         Node::Not(of) if info.text.is_empty() || matches!(program.plan.nodes[*of as usize].node, Node::And(_) | Node::Or(_)) => {
             conditions(program, work, *of, t, indent, out);
         }

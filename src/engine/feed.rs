@@ -157,15 +157,13 @@ impl Feeder {
         let value = super::customer::Span { start, end: customer.bytes.len() as u32 };
         let entry = super::customer::TraitEntry { index, ts: placed.ts, value };
         self.temporary.clear();
-        let same = match found {
-            Ok(i) => {
-                let old = std::mem::replace(&mut customer.traits[i], entry);
+        let same = match customer.set_trait(found, entry) {
+            Some(old) => {
                 self.temporary.extend_from_slice(customer.span(old.value));
                 customer.span(old.value) == customer.span(value)
             }
-            Err(i) => {
-                customer.traits.insert(i, entry);
-                put_value(&mut self.temporary, &crate::model::Value::Missing);
+            None => {
+                put_value(&mut self.temporary, &Value::Missing);
                 datum == Datum::Missing
             }
         };

@@ -25,9 +25,12 @@ fn collect(program: &Program, work: &mut Work, id: NodeId, held: bool, t: Timest
     let info = &program.plan.nodes[id as usize];
     match &info.node {
         Node::And(all) | Node::Or(all) => {
+            // About the order in which the author wrote them; the graph's is by cost.
+            let mut all = all.to_vec();
+            all.sort_unstable();
             for n in all {
-                if out.len() < REASONS_MAX && work.node(program, *n, t).holds == held {
-                    collect(program, work, *n, held, t, out);
+                if out.len() < REASONS_MAX && work.node(program, n, t).holds == held {
+                    collect(program, work, n, held, t, out);
                 }
             }
         }

@@ -3,7 +3,7 @@
 //! A filter with `property = literal` (or `in [..]`) among its conjuncts is found through a table on that property, so that ten thousand
 //! segments that each ask for another category cost an event of one category nothing but a look-up.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::feature::{FeatureId, SelectorId};
 use super::filter::{Filter, Operand};
