@@ -111,8 +111,6 @@ impl Engine {
                     let would = work.wants(program, unit, member, t).holds;
                     if would != member {
                         self.without.push((unit, would));
-                        // Also where the record only carries a true operand on, which by itself would not need a look.
-                        self.agenda.add(unit);
                     }
                 }
             }
