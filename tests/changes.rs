@@ -89,9 +89,9 @@ fn why() {
         &[
             "1 entered s_and until 1h1m; at least 2 a in last 1h [2 / 2], customer.country = \"SE\" [\"SE\" / \"SE\"]; ",
             "2 entered s_avg until 1h2m; avg(a.n) in last 1h > 1.5 [2 / 1.5]; ",
-            "3 entered s_or until -; sum(a.m) ever >= 80.00 EUR [80.00 EUR / 80.00 EUR]; ",
+            "3 entered s_or until -; sum(a.m) ever >= 80 EUR [80.00 EUR / 80 EUR]; ",
             "4 entered s_child until 1h1m; in segment s_and [member / member]; ",
-            "5 entered s_held until -; customer.on = true for at least 10m [10m / 10m]; ",
+            "5 entered s_held until -; customer.on for at least 10m [10m / 10m]; ",
             "6 entered s_not until -; not any a in last 10m [0 / 1], any a ever [2 / 1]; ",
             "7 exited s_and until -; at least 2 a in last 1h [1 / 2]; ",
             "8 exited s_child until -; in segment s_and [no member / member]; ",
