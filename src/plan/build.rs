@@ -5,15 +5,15 @@ use std::collections::HashMap;
 use super::feature::{Edge, Feature, FeatureId, FeatureKind, Keep, NumberUnit, Quantity, SelectorId, Values};
 use super::filter::{self, Scope};
 use super::node::{Node, NodeId, NodeInfo, SegmentUnit, TermId, TermNode, Unit, UnitId, UnitKind};
-use super::number::literal_ratio;
+use super::number::{literal_ratio, mirrored, number_unit};
 use super::window::{AgeWindow, Ratio};
 use super::{CartPlan, threshold};
 use crate::ids::DefinitionIndex;
 use crate::lang::definition::{
-    Aggregate, CartPath, DefinitionKind, EventRef, Expr, Path, Rel, Segment, Selector, Term, TimeWindow, Which, Window, Workspace,
+    Aggregate, CartPath, DefinitionKind, Expr, Path, Rel, Segment, Selector, Term, TimeWindow, Which, Window, Workspace,
 };
 use crate::lang::display;
-use crate::model::{Catalogue, Currency, Decimal, MoneyCurrency, Type, Value};
+use crate::model::{Decimal, Type, Value};
 use crate::time::Millis;
 
 /// Largest constant a ring is built for (LANGUAGE.md S9: counts against a constant up to 64 are exact).
@@ -524,60 +524,6 @@ impl<'w> Builder<'w> {
             .iter()
             .find_map(|m| m.events.iter().find_map(|e| number_unit(catalogue, *e, property, m.filter.as_ref())))
             .unwrap_or(NumberUnit::Int)
-    }
-}
-
-/// The unit of a property's numbers; the currency of a `money in IDENT` is the one that the filter asks for.
-fn number_unit(catalogue: &Catalogue, event: EventRef, path: &[String], filter: Option<&Expr>) -> Option<NumberUnit> {
-    let EventRef::Catalogue(event) = event else { return None };
-    let mut properties = &catalogue.events[event.at()].properties;
-    for (i, name) in path.iter().enumerate() {
-        let property = properties.iter().find(|p| p.name == *name)?;
-        match &property.ty {
-            Type::Record(inner) => properties = inner,
-            _ if i + 1 < path.len() => return None,
-            Type::Int => return Some(NumberUnit::Int),
-            Type::Decimal => return Some(NumberUnit::Decimal),
-            Type::Money(MoneyCurrency::Fixed(currency)) => return Some(NumberUnit::Money(*currency)),
-            Type::Money(MoneyCurrency::Property(code)) => {
-                let code = &properties[code.at()].name;
-                let fixed = filter.and_then(|f| fixed_currency(f, code, path));
-                return Some(NumberUnit::Money(fixed.unwrap_or(catalogue.workspace.currency)));
-            }
-            Type::Duration => return Some(NumberUnit::Duration),
-            Type::Instant(_) => return Some(NumberUnit::Instant),
-            Type::Date => return Some(NumberUnit::Date),
-            _ => return None,
-        }
-    }
-    None
-}
-
-/// The currency that a filter leaves of the money at `path`, whose code stands in the property `code`: as the checker finds it, by the code or
-/// by a comparison of the money itself.
-fn fixed_currency(filter: &Expr, code: &str, path: &[String]) -> Option<Currency> {
-    let is_code = |term: &Term| matches!(term, Term::Path(Path::Property { path, .. }) if path.len() == 1 && path[0] == code);
-    let is_money = |term: &Term| matches!(term, Term::Path(Path::Property { path: own, .. }) if *own == path);
-    match filter {
-        Expr::And(all) => all.iter().find_map(|f| fixed_currency(f, code, path)),
-        Expr::Compare { left, rel: Rel::Eq, right: Term::Literal(Value::Text(text)), .. } if is_code(left) => Currency::parse(text),
-        Expr::Compare { left, right: Term::Literal(Value::Money(amount)), .. } if is_money(left) => Some(amount.currency),
-        Expr::Between { of, low: Term::Literal(Value::Money(amount)), .. } if is_money(of) => Some(amount.currency),
-        Expr::Member { of, values, .. } if is_code(of) => match values.as_slice() {
-            [Value::Text(text)] => Currency::parse(text),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-fn mirrored(rel: Rel) -> Rel {
-    match rel {
-        Rel::Eq => Rel::Eq,
-        Rel::Lt => Rel::Gt,
-        Rel::Le => Rel::Ge,
-        Rel::Gt => Rel::Lt,
-        Rel::Ge => Rel::Le,
     }
 }
 
