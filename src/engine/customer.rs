@@ -135,7 +135,7 @@ impl Customer {
         self.first_seen = Timestamp(r.i64());
         let base = self.first_seen;
         self.greatest = r.instant(base);
-        self.dedup.decode(base, &mut r);
+        self.dedup.decode(&mut r);
         self.trait_section = Section::at(&r);
         for _ in 0..r.count(3) {
             let (index, ts) = (TraitIndex(r.u64() as u16), r.instant(base));
@@ -194,7 +194,7 @@ impl Customer {
         put_i64(out, self.first_seen.0);
         let base = self.first_seen;
         put_instant(out, base, self.greatest);
-        self.dedup.encode(base, out);
+        self.dedup.encode(out);
         if self.trait_section.changed {
             self.put_traits(out);
         } else {

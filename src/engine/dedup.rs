@@ -4,7 +4,7 @@
 //! An id is its 64-bit hash; sixteen bits of the body's hash tell a repetition from a conflict. At most [`EVENT_IDS_MAX`] per customer: the
 //! oldest leave first.
 
-use super::features::codec::{Reader, put_fixed64, put_instant, put_u64};
+use super::features::codec::{Reader, put_u64};
 use crate::limits::EVENT_IDS_MAX;
 use crate::time::{Millis, Timestamp};
 
@@ -19,100 +19,106 @@ pub enum Seen {
     Conflict,
 }
 
-/// **Shape:** in the order of arrival, no id twice.
+/// Bytes of one id: its hash, sixteen bits of its body's, and 48 bits of the first arrival at which it is forgotten.
+const ENTRY: usize = 16;
+
+/// **Shape:** entries in the order of arrival, no id twice. They lie as they are stored: reading and writing copy, and only the search looks
+/// at each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dedup {
-    ids: Vec<u64>,
-    bodies: Vec<u16>,
-    /// The first arrival at which each is forgotten.
-    until: Vec<i64>,
+    entries: Vec<u8>,
+}
+
+fn id_of(entry: &[u8; ENTRY]) -> u64 {
+    u64::from_le_bytes([entry[0], entry[1], entry[2], entry[3], entry[4], entry[5], entry[6], entry[7]])
+}
+
+fn body_of(entry: &[u8; ENTRY]) -> u16 {
+    u16::from_le_bytes([entry[8], entry[9]])
+}
+
+fn until_of(entry: &[u8; ENTRY]) -> i64 {
+    i64::from_le_bytes([0, 0, entry[10], entry[11], entry[12], entry[13], entry[14], entry[15]]) >> 16
+}
+
+fn entry(id: u64, body: u16, until: Timestamp) -> [u8; ENTRY] {
+    // 48 bits of milliseconds reach 4,459 years either way.
+    let until = until.0.clamp(-(1 << 47), (1 << 47) - 1);
+    let mut entry = [0; ENTRY];
+    entry[..8].copy_from_slice(&id.to_le_bytes());
+    entry[8..10].copy_from_slice(&body.to_le_bytes());
+    entry[10..].copy_from_slice(&until.to_le_bytes()[..6]);
+    entry
 }
 
 impl Dedup {
     pub fn clear(&mut self) {
-        self.ids.clear();
-        self.bodies.clear();
-        self.until.clear();
+        self.entries.clear();
     }
 
     pub fn len(&self) -> usize {
-        self.ids.len()
+        self.entries.len() / ENTRY
     }
 
     pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
+        self.entries.is_empty()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8; ENTRY]> {
+        self.entries.as_chunks::<ENTRY>().0.iter()
     }
 
     /// Judges an event that is applied at `arrival` (the clock) and remembers it if it is new. `window` is that of its type.
     ///
-    /// **Cost:** one pass over contiguous hashes.
+    /// **Cost:** two passes over contiguous entries.
     pub fn check(&mut self, id_hash: u64, body_hash: u64, arrival: Timestamp, window: Millis) -> Seen {
         self.prune(arrival);
         let body = body_bits(body_hash);
-        if let Some(at) = self.ids.iter().position(|id| *id == id_hash) {
-            return if self.bodies[at] == body { Seen::Duplicate } else { Seen::Conflict };
+        if let Some(known) = self.iter().find(|e| id_of(e) == id_hash) {
+            return if body_of(known) == body { Seen::Duplicate } else { Seen::Conflict };
         }
         if window.0 <= 0 {
             return Seen::New { evicted: false };
         }
-        let evicted = self.ids.len() >= EVENT_IDS_MAX;
+        let evicted = self.len() >= EVENT_IDS_MAX;
         if evicted {
-            self.ids.remove(0);
-            self.bodies.remove(0);
-            self.until.remove(0);
+            self.entries.drain(..ENTRY);
         }
-        self.ids.push(id_hash);
-        self.bodies.push(body);
-        self.until.push((arrival + window).0);
+        self.entries.extend_from_slice(&entry(id_hash, body, arrival + window));
         Seen::New { evicted }
     }
 
     /// The first arrival at which all are forgotten; `None` where there are none.
     pub fn expires(&self) -> Option<Timestamp> {
-        self.until.iter().max().map(|until| Timestamp(*until))
+        self.iter().map(|e| Timestamp(until_of(e))).max()
     }
 
     /// Forgets ids that are as old as their window. Returns whether there were any.
     pub fn prune(&mut self, arrival: Timestamp) -> bool {
-        if self.until.iter().all(|until| *until > arrival.0) {
+        if self.iter().all(|e| until_of(e) > arrival.0) {
             return false;
         }
         let mut kept = 0;
-        for i in 0..self.ids.len() {
-            if self.until[i] > arrival.0 {
-                self.ids[kept] = self.ids[i];
-                self.bodies[kept] = self.bodies[i];
-                self.until[kept] = self.until[i];
-                kept += 1;
+        for at in (0..self.entries.len()).step_by(ENTRY) {
+            let known = self.entries[at..].first_chunk::<ENTRY>().is_some_and(|e| until_of(e) > arrival.0);
+            if known {
+                self.entries.copy_within(at..at + ENTRY, kept);
+                kept += ENTRY;
             }
         }
-        self.ids.truncate(kept);
-        self.bodies.truncate(kept);
-        self.until.truncate(kept);
+        self.entries.truncate(kept);
         true
     }
 
-    pub fn encode(&self, base: Timestamp, out: &mut Vec<u8>) {
-        put_u64(out, self.ids.len() as u64);
-        let mut last = base;
-        for i in 0..self.ids.len() {
-            put_fixed64(out, self.ids[i]);
-            out.extend_from_slice(&self.bodies[i].to_le_bytes());
-            // Arrivals are close to each other and windows mostly equal, so the differences are short.
-            put_instant(out, last, Timestamp(self.until[i]));
-            last = Timestamp(self.until[i]);
-        }
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_u64(out, self.len() as u64);
+        out.extend_from_slice(&self.entries);
     }
 
-    pub fn decode(&mut self, base: Timestamp, reader: &mut Reader<'_>) {
-        self.clear();
-        let mut last = base;
-        for _ in 0..reader.count(11) {
-            self.ids.push(reader.fixed64());
-            self.bodies.push(reader.bytes(2).try_into().map_or(0, u16::from_le_bytes));
-            last = reader.instant(last);
-            self.until.push(last.0);
-        }
+    pub fn decode(&mut self, reader: &mut Reader<'_>) {
+        self.entries.clear();
+        let n = reader.count(ENTRY);
+        self.entries.extend_from_slice(reader.bytes(n * ENTRY));
     }
 }
 
@@ -168,9 +174,9 @@ mod tests {
                 }
                 assert_eq!(d.check(id, body, Timestamp(now), Millis(window)), want, "seed {seed}");
                 let mut out = Vec::new();
-                d.encode(Timestamp(33), &mut out);
+                d.encode(&mut out);
                 let (mut reader, mut back) = (Reader::new(&out), Dedup::default());
-                back.decode(Timestamp(33), &mut reader);
+                back.decode(&mut reader);
                 assert!(reader.done() && !reader.failed() && back == d);
             }
         }

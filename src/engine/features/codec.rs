@@ -87,7 +87,25 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn long_u64(&mut self) -> u64 {
+        // Up to eight bytes at once: those before the first without the high bit, their groups of seven bits pushed together.
+        if let Some(chunk) = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<8>()) {
+            let x = u64::from_le_bytes(*chunk);
+            let ends = !x & 0x8080_8080_8080_8080;
+            if ends != 0 {
+                let n = ends.trailing_zeros() / 8 + 1;
+                let x = x & (u64::MAX >> (64 - 8 * n)) & 0x7F7F_7F7F_7F7F_7F7F;
+                let x = (x & 0x007F_007F_007F_007F) | ((x & 0x7F00_7F00_7F00_7F00) >> 1);
+                let x = (x & 0x0000_3FFF_0000_3FFF) | ((x & 0x3FFF_0000_3FFF_0000) >> 2);
+                self.at += n as usize;
+                return (x & 0x0FFF_FFFF) | ((x & 0x0FFF_FFFF_0000_0000) >> 4);
+            }
+        }
+        self.slow_u64()
+    }
+
+    fn slow_u64(&mut self) -> u64 {
         let mut value = 0u64;
         for (i, b) in self.bytes[self.at..].iter().take(10).enumerate() {
             value |= u64::from(b & 0x7F) << (7 * i);
@@ -153,6 +171,18 @@ impl<'a> Reader<'a> {
 
 #[inline]
 pub fn put_u64(out: &mut Vec<u8>, mut value: u64) {
+    if value < 0x80 {
+        return out.push(value as u8);
+    }
+    if value < 1 << 56 {
+        // The reverse of the reader's way: groups of seven bits pulled apart, all at once.
+        let n = (70 - value.leading_zeros()) / 7;
+        let x = (value & 0x0FFF_FFFF) | ((value & 0x00FF_FFFF_F000_0000) << 4);
+        let x = (x & 0x0000_3FFF_0000_3FFF) | ((x & 0x0FFF_C000_0FFF_C000) << 2);
+        let x = (x & 0x007F_007F_007F_007F) | ((x & 0x3F80_3F80_3F80_3F80) << 1);
+        let more = 0x8080_8080_8080_8080 & (u64::MAX >> (72 - 8 * n));
+        return out.extend_from_slice(&(x | more).to_le_bytes()[..n as usize]);
+    }
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -473,6 +503,30 @@ pub fn put_datum(out: &mut Vec<u8>, batch: &Batch, datum: Datum) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_length_of_integer_has_the_bytes_of_the_plain_way() {
+        for bits in 0..64 {
+            for value in [1u64 << bits, (1 << bits) - 1, u64::MAX >> bits, 0x0123_4567_89AB_CDEF >> bits] {
+                let (mut plain, mut rest) = (Vec::new(), value);
+                while rest >= 0x80 {
+                    plain.push(rest as u8 | 0x80);
+                    rest >>= 7;
+                }
+                plain.push(rest as u8);
+                let mut out = Vec::new();
+                put_u64(&mut out, value);
+                assert_eq!(out, plain, "{value:x}");
+                // At the end of the bytes and with others after it.
+                for tail in [0usize, 3, 9] {
+                    let mut bytes = out.clone();
+                    bytes.resize(out.len() + tail, 0xFF);
+                    let mut reader = Reader::new(&bytes);
+                    assert_eq!((reader.u64(), reader.position(), reader.failed()), (value, out.len(), false), "{value:x}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn integers_round_trip_at_their_edges() {
