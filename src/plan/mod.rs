@@ -6,6 +6,7 @@
 //! definitions there are. The plan is a function of the definitions alone, so that replicas agree.
 
 mod build;
+mod cost;
 mod edges;
 pub mod feature;
 pub mod filter;

@@ -1,0 +1,48 @@
+//! About what evaluating a condition costs, so that the cheap operands of an `and` are asked first.
+
+use super::build::{Builder, terms_of};
+use super::feature::{FeatureId, FeatureKind};
+use super::node::{Node, NodeId, TermId, TermNode};
+
+impl Builder<'_> {
+    /// About what evaluating a condition costs, in some unit.
+    pub(super) fn cost(&self, id: NodeId) -> u32 {
+        match &self.nodes[id as usize].node {
+            Node::Constant(_) => 0,
+            Node::InSegment { .. } => 1,
+            Node::And(all) | Node::Or(all) => all.iter().map(|n| self.cost(*n)).sum(),
+            Node::Not(of) => self.cost(*of),
+            Node::Held { operand, .. } => 2 + self.cost(*operand),
+            Node::Quantity { feature, .. } => self.feature_cost(*feature),
+            Node::Score { .. } => 12,
+            Node::CartEmpty => 3,
+            Node::CartHas(_) => 10,
+            leaf => 1 + terms_of(leaf).iter().map(|t| self.term_cost(*t)).sum::<u32>(),
+        }
+    }
+
+    fn feature_cost(&self, feature: FeatureId) -> u32 {
+        match &self.features[feature as usize].kind {
+            FeatureKind::Counter { .. } => 3,
+            FeatureKind::Ring { .. } | FeatureKind::FirstLast { .. } => 5,
+            FeatureKind::Extremes { .. } => 8,
+            FeatureKind::Distinct { .. } => 10,
+            FeatureKind::Score { .. } => 12,
+            FeatureKind::Log { .. } => 20,
+        }
+    }
+
+    fn term_cost(&self, term: TermId) -> u32 {
+        match &self.terms[term as usize] {
+            TermNode::Literal(_) | TermNode::FirstSeen => 0,
+            TermNode::Trait { .. } => 2,
+            TermNode::CartValue | TermNode::CartQuantity | TermNode::CartItems | TermNode::CartChangedAt => 3,
+            TermNode::Quantity { feature, .. }
+            | TermNode::RingEnd { feature, .. }
+            | TermNode::FirstLast { feature, .. }
+            | TermNode::Score { feature } => self.feature_cost(*feature),
+            TermNode::Arithmetic { left, right, .. } => 2 + self.term_cost(*left) + self.term_cost(*right),
+            TermNode::Age(of) => 1 + self.term_cost(*of),
+        }
+    }
+}
