@@ -106,7 +106,8 @@ impl Site {
     fn producer(&self) -> BaseProducer {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap).set("partitioner", "murmur2_random").set("compression.type", "lz4");
-        config.set("linger.ms", "1").set("queue.buffering.max.messages", "1000000").create().expect("a producer")
+        // The Java client's default.
+        config.set("linger.ms", "5").set("queue.buffering.max.messages", "1000000").create().expect("a producer")
     }
 
     fn send(&self, producer: &BaseProducer, customer: &str, json: &str) {
@@ -196,8 +197,11 @@ fn drain(bootstrap: &str, exporter: &Exporter, n: u64, customers: u32) {
 fn latency(bootstrap: &str, customers: u32, per_second: u64, seconds: u64) {
     let site = Site::new(bootstrap, "latency");
     let service = site.start(Arc::new(Counting::default()));
-    while service.ready().is_err() {
+    // Every worker is a member of the group and takes its share of the shards from those that came first: until that is over.
+    let mut ready_since = None;
+    while ready_since.is_none_or(|t: Instant| t.elapsed() < Duration::from_secs(8)) {
         std::thread::sleep(Duration::from_millis(20));
+        ready_since = if service.ready().is_ok() { ready_since.or(Some(Instant::now())) } else { None };
     }
     let reading = Arc::new(AtomicBool::new(true));
     let reader = {
@@ -217,7 +221,7 @@ fn latency(bootstrap: &str, customers: u32, per_second: u64, seconds: u64) {
                 let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) else { continue };
                 let now = micros();
                 let change: serde_json::Value = serde_json::from_slice(message.payload().unwrap_or_default()).expect("JSON");
-                // The id of the event that caused it is the microsecond in which it was sent; the first two seconds warm up.
+                // The id of the event that caused it is the microsecond in which it was sent.
                 let sent = change["cause_event"]["id"].as_str().and_then(|id| u64::from_str_radix(id, 16).ok());
                 if let Some(sent) = sent {
                     latencies.push((sent, now.saturating_sub(sent)));
@@ -243,7 +247,8 @@ fn latency(bootstrap: &str, customers: u32, per_second: u64, seconds: u64) {
     std::thread::sleep(Duration::from_secs(2));
     reading.store(false, Ordering::Relaxed);
     let latencies = reader.join().expect("the reader ends");
-    let mut warm: Vec<u64> = latencies.into_iter().filter(|(sent, _)| *sent > begin + 2_000_000).map(|(_, l)| l).collect();
+    // The first five seconds warm up the broker's compiler and everybody's connections.
+    let mut warm: Vec<u64> = latencies.into_iter().filter(|(sent, _)| *sent > begin + 5_000_000).map(|(_, l)| l).collect();
     warm.sort_unstable();
     let at = |q: f64| warm.get(((warm.len() as f64 - 1.0) * q) as usize).map_or(f64::NAN, |l| *l as f64 / 1_000.0);
     println!(
