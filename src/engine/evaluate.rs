@@ -343,6 +343,11 @@ impl Work {
                 if self.moves(program, *left) || self.moves(program, *right) {
                     return self.compare_moving(program, Side::Term(*left), *rel, Side::Term(*right), t);
                 }
+                let (a, b) = (self.term(program, *left, t), self.term(program, *right, t));
+                let next = a.next.min(b.next);
+                if next == Timestamp::MAX || next - t >= WALK_AHEAD {
+                    return Verdict { holds: relate(a.value, *rel, b.value, *ignore_case), until: next, approx: a.approx || b.approx };
+                }
                 self.walk(program, &[*left, *right], t, |seen| relate(seen[0], *rel, seen[1], *ignore_case))
             }
             Node::Between { of, low, high } => {

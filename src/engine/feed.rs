@@ -108,7 +108,7 @@ impl Feeder {
         counts.cart_overflow += u64::from(outcome.overflowed);
         work.mark_changed(program.cart);
         if outcome.changed {
-            touch(work, agenda, &program.plan.cart_edges);
+            touch(work, agenda, &program.plan.cart_edges, None);
         }
     }
 
@@ -170,7 +170,7 @@ impl Feeder {
         if same {
             return;
         }
-        touch(work, agenda, &program.plan.trait_edges[index.at()]);
+        touch(work, agenda, &program.plan.trait_edges[index.at()], None);
         let Some(route) = program.plan.routes.last().filter(|r| !r.selectors.is_empty()) else { return };
         let before = std::mem::take(&mut self.temporary);
         let from = Val::of_ref(super::features::codec::read_value(&mut super::features::Reader::new(&before)));
@@ -212,7 +212,7 @@ impl Feeder {
                     Fed::Points(points) => self.points(feed.feature, *points),
                     what => {
                         if self.one(program, work, feed.feature, what, fields, placed) {
-                            changed(program, work, agenda, feed.feature);
+                            changed(program, work, agenda, feed.feature, placed);
                         }
                     }
                 }
@@ -227,7 +227,7 @@ impl Feeder {
             };
             let differs = if reset { score.reset(placed.ts) } else { score.add(plan, placed.ts, decimal_to_f64(points)) };
             if differs {
-                changed(program, work, agenda, feature);
+                changed(program, work, agenda, feature, placed);
             }
         }
     }
@@ -292,20 +292,36 @@ fn name(of: Val<'_>) -> Option<Cow<'_, str>> {
 }
 
 /// Marks a feature as written and puts the units that this can move on the agenda.
-fn changed(program: &Program, work: &mut Work, agenda: &mut Agenda, feature: FeatureId) {
+fn changed(program: &Program, work: &mut Work, agenda: &mut Agenda, feature: FeatureId, placed: Placed) {
     work.mark_changed(feature);
-    touch(work, agenda, &program.plan.features[feature as usize].edges);
+    touch(work, agenda, &program.plan.features[feature as usize].edges, Some(placed));
 }
 
-/// Units that one more entry can move from where they are.
-pub fn touch(work: &Work, agenda: &mut Agenda, edges: &[Edge]) {
+/// Units that one more entry can move from where they are. `placed` is the entry's place, if it is an event.
+pub fn touch(work: &Work, agenda: &mut Agenda, edges: &[Edge], placed: Option<Placed>) {
     for edge in edges {
-        let matters = match edge.enters && edge.exits {
-            true => true,
-            false => edge.exits == work.customer.is_member(edge.unit),
+        let matters = if edge.enters && edge.exits && edge.enters_after.is_none() {
+            true
+        } else if work.customer.is_member(edge.unit) {
+            edge.exits
+        } else {
+            edge.enters && !waits(work, edge, placed)
         };
         if matters {
             agenda.add(edge.unit);
         }
+    }
+}
+
+/// Whether an event can make no difference before the unit is looked at anyway: it is younger than what its conditions wait for, and the
+/// unit's deadline is not after the instant at which it will be that old.
+fn waits(work: &Work, edge: &Edge, placed: Option<Placed>) -> bool {
+    match (edge.enters_after, placed) {
+        (Some(age), Some(placed)) => {
+            let ripe = placed.ts + age;
+            let deadline = work.customer.deadline(edge.unit);
+            ripe > placed.t && deadline > placed.t && deadline <= ripe
+        }
+        _ => false,
     }
 }

@@ -535,16 +535,22 @@ pub(super) fn terms_of(node: &Node) -> Vec<TermId> {
     }
 }
 
-/// Adds or widens one edge.
-pub(super) fn add_edge(edges: &mut Vec<Edge>, unit: UnitId, enters: bool, exits: bool) {
+/// Adds or widens one edge; `delay` as [`Edge::enters_after`], of this read alone.
+pub(super) fn add_edge(edges: &mut Vec<Edge>, unit: UnitId, enters: bool, delay: Option<Millis>, exits: bool) {
     if !enters && !exits {
         return;
     }
     match edges.binary_search_by_key(&unit, |e| e.unit) {
         Ok(i) => {
-            edges[i].enters |= enters;
-            edges[i].exits |= exits;
+            let edge = &mut edges[i];
+            edge.enters_after = match (edge.enters, enters) {
+                (true, true) => edge.enters_after.zip(delay).map(|(a, b)| a.min(b)),
+                (false, true) => delay,
+                (_, false) => edge.enters_after,
+            };
+            edge.enters |= enters;
+            edge.exits |= exits;
         }
-        Err(i) => edges.insert(i, Edge { unit, enters, exits }),
+        Err(i) => edges.insert(i, Edge { unit, enters, enters_after: delay.filter(|_| enters), exits }),
     }
 }

@@ -16,11 +16,29 @@ use crate::time::Millis;
 struct Effect {
     raises: bool,
     lowers: bool,
+    /// It raises only once the record has this age.
+    delay: Option<Millis>,
 }
 
-const BOTH: Effect = Effect { raises: true, lowers: true };
-const RAISES: Effect = Effect { raises: true, lowers: false };
-const LOWERS: Effect = Effect { raises: false, lowers: true };
+const BOTH: Effect = Effect { raises: true, lowers: true, delay: None };
+const RAISES: Effect = Effect { raises: true, lowers: false, delay: None };
+const LOWERS: Effect = Effect { raises: false, lowers: true, delay: None };
+
+/// Whether a record matters in a direction, and after what delay at the earliest.
+#[derive(Clone, Copy)]
+struct Matters {
+    at_all: bool,
+    delay: Option<Millis>,
+}
+
+impl Effect {
+    fn matters(self, up: bool) -> Matters {
+        if up { Matters { at_all: self.raises, delay: self.delay } } else { Matters { at_all: self.lowers, delay: None } }
+    }
+}
+
+const ALWAYS: Matters = Matters { at_all: true, delay: None };
+const NEVER: Matters = Matters { at_all: false, delay: None };
 
 /// What a condition reads.
 enum Source {
@@ -49,13 +67,14 @@ impl Builder<'_> {
                 },
             };
             let mut found = Vec::new();
-            self.reads(enter.0, enter.1, &mut |source, matters| found.push((source, matters, false)));
-            self.reads(exit.0, exit.1, &mut |source, matters| found.push((source, false, matters)));
+            self.reads(enter.0, enter.1, &mut |source, matters| found.push((source, matters, NEVER)));
+            self.reads(exit.0, exit.1, &mut |source, matters| found.push((source, NEVER, matters)));
             for (source, enters, exits) in found {
+                let (enters, delay, exits) = (enters.at_all, enters.delay, exits.at_all);
                 match source {
-                    Source::Feature(feature) => add_edge(&mut self.features[feature as usize].edges, unit, enters, exits),
-                    Source::Trait(index) => add_edge(&mut reverse.traits[index.at()], unit, enters, exits),
-                    Source::Cart => add_edge(&mut reverse.cart, unit, enters, exits),
+                    Source::Feature(feature) => add_edge(&mut self.features[feature as usize].edges, unit, enters, delay, exits),
+                    Source::Trait(index) => add_edge(&mut reverse.traits[index.at()], unit, enters, delay, exits),
+                    Source::Cart => add_edge(&mut reverse.cart, unit, enters, delay, exits),
                     Source::Unit(other) => {
                         let dependents = &mut self.units[other as usize].dependents;
                         if !dependents.contains(&unit) {
@@ -69,10 +88,10 @@ impl Builder<'_> {
     }
 
     /// Tells of everything that a condition reads whether one more record can raise (`up`) or lower the condition.
-    fn reads(&self, node: NodeId, up: bool, tell: &mut impl FnMut(Source, bool)) {
-        let of_terms = |node: &Node, effect: Effect, tell: &mut dyn FnMut(Source, bool)| {
+    fn reads(&self, node: NodeId, up: bool, tell: &mut impl FnMut(Source, Matters)) {
+        let of_terms = |node: &Node, effect: Effect, tell: &mut dyn FnMut(Source, Matters)| {
             for term in terms_of(node) {
-                self.term_sources(term, &mut |source| tell(source, if up { effect.raises } else { effect.lowers }));
+                self.term_sources(term, &mut |source| tell(source, effect.matters(up)));
             }
         };
         match &self.nodes[node as usize].node {
@@ -80,21 +99,27 @@ impl Builder<'_> {
             Node::And(all) | Node::Or(all) => all.iter().for_each(|n| self.reads(*n, up, tell)),
             Node::Not(of) => self.reads(*of, !up, tell),
             // The operand's own reads are those of the dwell's unit, which tells its dependents when it turns.
-            Node::Held { unit, .. } => tell(Source::Unit(*unit), true),
-            Node::InSegment { unit, .. } => tell(Source::Unit(*unit), true),
+            Node::Held { unit, .. } => tell(Source::Unit(*unit), ALWAYS),
+            Node::InSegment { unit, .. } => tell(Source::Unit(*unit), ALWAYS),
             Node::Quantity { feature, quantity, window, rel, .. } => {
                 let effect = self.quantity_effect(*feature, *quantity, *window, *rel);
-                tell(Source::Feature(*feature), if up { effect.raises } else { effect.lowers });
+                tell(Source::Feature(*feature), effect.matters(up));
             }
             Node::Score { feature, rel, .. } => {
                 let effect = if self.only_adds(*feature) { ordered(*rel) } else { BOTH };
-                tell(Source::Feature(*feature), if up { effect.raises } else { effect.lowers });
+                tell(Source::Feature(*feature), effect.matters(up));
             }
-            Node::CartEmpty | Node::CartHas(_) => tell(Source::Cart, true),
+            Node::CartEmpty | Node::CartHas(_) => tell(Source::Cart, ALWAYS),
             // A newer newest event only ever brings an instant nearer.
             node @ Node::Aged { of, window } => {
                 let newest = matches!(self.terms[*of as usize], TermNode::RingEnd { newest: true, .. });
-                of_terms(node, if newest && window.near == Millis::ZERO { RAISES } else { BOTH }, tell);
+                let effect = match (newest, window.near) {
+                    (false, _) => BOTH,
+                    (true, Millis::ZERO) => RAISES,
+                    // Younger than the near edge the newest event is outside of the window: it can only have left it.
+                    (true, near) => Effect { delay: Some(near), ..BOTH },
+                };
+                of_terms(node, effect, tell);
             }
             node => of_terms(node, BOTH, tell),
         }

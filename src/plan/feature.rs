@@ -7,6 +7,7 @@ use super::window::AgeWindow;
 use crate::ids::DefinitionIndex;
 use crate::lang::definition::{Aggregate, Which};
 use crate::model::Currency;
+use crate::time::Millis;
 
 /// Zero-based place in [`super::Plan::features`].
 pub type FeatureId = u32;
@@ -133,6 +134,9 @@ pub struct Edge {
     pub unit: u32,
     /// One more entry can make the unit's entry condition true.
     pub enters: bool,
+    /// Where it can do so only in time: a newest event of this age or more is what some condition waits for. So an entry that is younger
+    /// makes nothing true before it has that age.
+    pub enters_after: Option<Millis>,
     /// One more entry can make a member leave.
     pub exits: bool,
 }
