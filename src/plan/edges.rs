@@ -101,8 +101,11 @@ impl Builder<'_> {
             // The operand's own reads are those of the dwell's unit, which tells its dependents when it turns.
             Node::Held { unit, .. } => tell(Source::Unit(*unit), ALWAYS),
             Node::InSegment { unit, .. } => tell(Source::Unit(*unit), ALWAYS),
-            Node::Quantity { feature, quantity, window, rel, .. } => {
-                let effect = self.quantity_effect(*feature, *quantity, *window, *rel);
+            Node::Quantity { feature, quantity, window, rel, with } => {
+                // A count cannot be negative, so `= 0` says the same as `<= 0`.
+                let none = *rel == Rel::Eq && with.num == 0 && matches!(quantity, Quantity::Count | Quantity::Distinct);
+                let rel = if none { Rel::Le } else { *rel };
+                let effect = self.quantity_effect(*feature, *quantity, *window, rel);
                 tell(Source::Feature(*feature), effect.matters(up));
             }
             Node::Score { feature, rel, .. } => {

@@ -227,3 +227,6 @@ fn cart_route(builder: &Builder, schema: &Schema, rule: &crate::model::CartRule)
         fields: builder.cart.fields.iter().map(|(name, _)| place(name)).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

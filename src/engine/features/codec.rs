@@ -181,7 +181,10 @@ pub fn put_u64(out: &mut Vec<u8>, mut value: u64) {
         let x = (x & 0x0000_3FFF_0000_3FFF) | ((x & 0x0FFF_C000_0FFF_C000) << 2);
         let x = (x & 0x007F_007F_007F_007F) | ((x & 0x3F80_3F80_3F80_3F80) << 1);
         let more = 0x8080_8080_8080_8080 & (u64::MAX >> (72 - 8 * n));
-        return out.extend_from_slice(&(x | more).to_le_bytes()[..n as usize]);
+        // Eight bytes always, of which the rest is dropped: a store instead of a copy of unknown length.
+        let end = out.len() + n as usize;
+        out.extend_from_slice(&(x | more).to_le_bytes());
+        return out.truncate(end);
     }
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
