@@ -139,8 +139,13 @@ fn lanes_are_read_apart_and_know_their_place_behind_markers() {
 
     let marks = Watermarks::start(&settings("lanes", "a"), &bell, Arc::new(Now)).unwrap();
     let high = |partition| {
-        marks.ask(vec![Wanted { lane: LaneId(7), topic: names.inputs[0].as_str().into(), partition }]);
-        until(&bell, || marks.answer())[0].high
+        // A question may come to nothing, as on a busy machine; then it is asked again, as the worker does.
+        loop {
+            marks.ask(vec![Wanted { lane: LaneId(7), topic: names.inputs[0].as_str().into(), partition }]);
+            if let Some(mark) = until(&bell, || marks.answer()).first() {
+                return mark.high;
+            }
+        }
     };
     let third = until(&bell, || Some(values(&mut lanes[1])).filter(|v| !v.is_empty()));
     assert_eq!(third, [(1, "y".to_owned())]);
@@ -221,8 +226,12 @@ fn transactions_commit_offsets_for_the_owner_only() {
     let mut lanes = reader.read(&[Start { topic: &names.changes, partition: 0, offset: 0, leader_epoch: None }]).unwrap();
     let mut seen = Vec::new();
     let marks = Watermarks::start(&settings("owner", "a"), &bell, Arc::new(Now)).unwrap();
-    marks.ask(vec![Wanted { lane: LaneId(0), topic: names.changes.as_str().into(), partition: 0 }]);
-    let high = until(&bell, || marks.answer())[0].high;
+    let high = loop {
+        marks.ask(vec![Wanted { lane: LaneId(0), topic: names.changes.as_str().into(), partition: 0 }]);
+        if let Some(mark) = until(&bell, || marks.answer()).first() {
+            break mark.high;
+        }
+    };
     until(&bell, || {
         seen.extend(values(&mut lanes[0]));
         (lanes[0].position() >= high).then_some(())
@@ -245,13 +254,18 @@ fn a_second_life_of_a_worker_fences_the_first() {
     // Once it may have been the heir of a lost shard: what became of the transaction is to be asked, and the id is taken back.
     let outcome = until(&bell, || first.done()).outcome;
     assert!(matches!(outcome, Outcome::Uncertain(_)), "{outcome:?}");
-    second.commit(one("two", 2), member.group_metadata());
-    let outcome = until(&bell, || second.done()).outcome;
-    assert!(matches!(outcome, Outcome::Uncertain(_)), "{outcome:?}");
-    // Twice within a minute it is a second process of the same name, and one of them has to go.
-    first.commit(one("zombie", 2), member.group_metadata());
-    let outcome = until(&bell, || first.done()).outcome;
-    assert!(matches!(outcome, Outcome::Fenced(_)), "{outcome:?}");
+    // Again and again within a minute it is a second process of the same name, and one of them has to go.
+    let fenced = (0..10).find_map(|_| {
+        second.commit(one("two", 2), member.group_metadata());
+        let outcome = until(&bell, || second.done()).outcome;
+        assert!(matches!(outcome, Outcome::Uncertain(_)), "{outcome:?}");
+        first.commit(one("zombie", 2), member.group_metadata());
+        match until(&bell, || first.done()).outcome {
+            Outcome::Uncertain(_) => None,
+            outcome => Some(outcome),
+        }
+    });
+    assert!(matches!(fenced, Some(Outcome::Fenced(_))), "{fenced:?}");
     second.commit(one("two", 2), member.group_metadata());
     assert_eq!(until(&bell, || second.done()).outcome, Outcome::Committed);
 }
