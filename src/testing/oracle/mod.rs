@@ -15,8 +15,10 @@
 mod cart;
 mod eval;
 mod instants;
+mod knows;
 mod steps;
 mod value;
+mod walk;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -189,6 +191,13 @@ impl Oracle {
         let constants = instants::Constants::of(&workspace.definitions);
         let rules = Rules { workspace, schema, settings, dwells, dwells_of, constants, zone };
         Oracle { rules, clock: Timestamp::MIN, customers: BTreeMap::new() }
+    }
+
+    /// Whether the oracle evaluates everything that the definitions use.
+    ///
+    /// **Errors:** the first form that it lacks, as a message calls it; such a workspace must not be given to it.
+    pub fn knows(workspace: &Workspace) -> Result<(), &'static str> {
+        knows::knows(workspace)
     }
 
     pub fn clock(&self) -> Timestamp {
