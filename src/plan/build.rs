@@ -6,6 +6,7 @@ use super::feature::{Edge, Feature, FeatureId, FeatureKind, Keep, NumberUnit, Qu
 use super::filter::{self, Scope};
 use super::node::{Node, NodeId, NodeInfo, SegmentUnit, TermId, TermNode, Unit, UnitId, UnitKind};
 use super::number::{literal_ratio, mirrored, number_unit};
+use super::selector::Role;
 use super::window::{AgeWindow, Ratio};
 use super::{CartPlan, threshold};
 use crate::ids::DefinitionIndex;
@@ -26,8 +27,8 @@ const DISTINCT_CONSTANT_MAX: i64 = 256;
 #[derive(Debug)]
 pub(super) struct SelectorBuild {
     pub selector: Selector,
-    /// Features it feeds; points in millionths (`None`: reset) where the feature is a score.
-    pub feeds: Vec<(FeatureId, Option<Option<i64>>)>,
+    /// Features it feeds, and what its events are to them.
+    pub feeds: Vec<(FeatureId, Role)>,
 }
 
 #[derive(Debug)]
@@ -339,7 +340,7 @@ impl<'w> Builder<'w> {
         let id = self.features.len() as FeatureId;
         self.features.push(Feature { kind, selector: Some(selector), property: property.map(<[String]>::to_vec), unit, edges: Vec::new() });
         self.feature_ids.insert(key, id);
-        self.selectors[selector as usize].feeds.push((id, None));
+        self.selectors[selector as usize].feeds.push((id, Role::Entry));
         id
     }
 
@@ -387,7 +388,7 @@ impl<'w> Builder<'w> {
         self.feature_ids.insert(key, id);
         for rule in &score.rules {
             let selector = self.selector(&rule.selector);
-            self.selectors[selector as usize].feeds.push((id, Some(rule.add.map(|d| d.0))));
+            self.selectors[selector as usize].feeds.push((id, Role::Points(rule.add.map(|d| d.0))));
         }
         id
     }

@@ -27,7 +27,7 @@ use feature::{Edge, Feature, FeatureKind};
 use filter::{Operand, Scope};
 use node::{NodeInfo, TermNode, Unit, UnitId, UnitKind};
 use schema::Schema;
-use selector::{CartRoute, Fed, Feed, Route, RouteSelector};
+use selector::{CartRoute, Fed, Feed, Role, Route, RouteSelector};
 use walk::{LINE_NAMES, Used};
 
 use crate::ids::{EventIndex, PropertyIndex};
@@ -176,9 +176,9 @@ fn routes(builder: &Builder, schema: &Schema) -> Vec<Route> {
                         route.selectors.len() - 1
                     }
                     _ => {
-                        let feeds = build.feeds.iter().map(|(feature, points)| Feed {
+                        let feeds = build.feeds.iter().map(|(feature, role)| Feed {
                             feature: *feature,
-                            what: fed(&builder.features[*feature as usize], *points, &scopes[e]),
+                            what: fed(&builder.features[*feature as usize], *role, &scopes[e]),
                         });
                         route.selectors.push(RouteSelector { selector: id as u32, repeated: false, feeds: feeds.collect() });
                         route.selectors.len() - 1
@@ -195,10 +195,10 @@ fn routes(builder: &Builder, schema: &Schema) -> Vec<Route> {
     routes
 }
 
-fn fed(feature: &Feature, points: Option<Option<i64>>, scope: &Scope) -> Fed {
+fn fed(feature: &Feature, role: Role, scope: &Scope) -> Fed {
     let operand = || feature.property.as_ref().map_or(Operand::Absent, |path| scope.resolve(path).0);
-    match (&feature.kind, points) {
-        (_, Some(points)) => Fed::Points(points),
+    match (&feature.kind, role) {
+        (_, Role::Points(points)) => Fed::Points(points),
         (FeatureKind::Counter { sum: true } | FeatureKind::Extremes { .. }, _) => Fed::Number(operand()),
         (FeatureKind::Log { values: feature::Values::Numbers, .. }, _) => Fed::Number(operand()),
         (FeatureKind::Log { values: feature::Values::Hashes, .. } | FeatureKind::Distinct { .. }, _) => Fed::Hash(operand()),

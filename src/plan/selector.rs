@@ -32,6 +32,15 @@ pub struct RouteSelector {
     pub feeds: Vec<Feed>,
 }
 
+/// What the events of a selector are to a feature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// One more entry.
+    Entry,
+    /// Points of a score in millionths; `None` resets it.
+    Points(Option<i64>),
+}
+
 /// What a match does to one feature.
 #[derive(Clone, Debug)]
 pub struct Feed {
