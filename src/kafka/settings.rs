@@ -238,8 +238,8 @@ impl Settings {
                 set("linger.ms", "0");
                 set("compression.type", "lz4");
                 // The broker answers "concurrent transactions" while it writes the markers of the transaction before; with the default
-                // of 100 ms a commit takes that long.
-                set("retry.backoff.ms", "5");
+                // of 100 ms a commit takes that long. Each further wait is twice as long.
+                set("retry.backoff.ms", "1");
                 set("retry.backoff.max.ms", "100");
                 set("queue.buffering.max.messages", "1000000");
                 // Room for the largest set of definitions and for dead letters of any size; the topic's own limit decides.

@@ -344,13 +344,16 @@ fn fill(
     if let Err(e) = producer.begin_transaction() {
         return Err(failed(producer, "beginning", e.into()));
     }
+    // Offsets first. The coordinator answers "concurrent transactions" while it still completes the transaction before, or registers
+    // partitions: for offsets the library then waits `retry.backoff.ms`, for the partitions of messages a fixed 20 ms. With the offsets in,
+    // the transaction is open and nothing else is on its way when the messages' partitions come.
+    if let Err(e) = send_offsets(producer, names, transaction, group, deadline) {
+        return Err(failed(producer, "sending offsets", e));
+    }
     for part in &transaction.parts {
         for record in &part.records {
             send(producer, names, part, record, deadline)?;
         }
-    }
-    if let Err(e) = send_offsets(producer, names, transaction, group, deadline) {
-        return Err(failed(producer, "sending offsets", e));
     }
     while producer.in_flight_count() > 0 {
         producer.poll(Duration::ZERO);
