@@ -20,9 +20,9 @@ impl Engine {
     /// Applies the records in order, then fires timers: those before the clock and, with `idle_until`, those up to and including it.
     ///
     /// Per customer nothing depends on how records fall into batches (R40): before a record is applied the timers that its customer
-    /// owes fire, and those of others fire at the end in the order (deadline, customer hash) as far as the output budget goes.
+    /// owes fire, and those of others fire at the end in the order (deadline, customer hash) as far as the output budget goes. Where it
+    /// ends them the caller applies again, with the same `idle_until`: the engine remembers no herd.
     pub fn apply(&mut self, batch: &Batch, idle_until: Option<Timestamp>, outputs: &mut Outputs) -> Applied {
-        let start = outputs.bytes;
         for (i, record) in batch.records.iter().enumerate() {
             if let Some(ahead) = batch.records.get(i + PREFETCH) {
                 self.store.prefetch(ahead.customer_hash);
@@ -32,12 +32,8 @@ impl Engine {
             }
             self.record(batch, record, outputs);
         }
-        let before_clock = self.clock - Millis(1);
-        self.horizon = self.horizon.max(before_clock).max(idle_until.unwrap_or(Timestamp::MIN));
-        let (cursor, turned) = self.fire(start, outputs);
-        if cursor.is_none() {
-            self.horizon = Timestamp::MIN;
-        }
+        let horizon = (self.clock - Millis(1)).max(idle_until.unwrap_or(Timestamp::MIN));
+        let (cursor, turned) = self.fire(horizon, outputs);
         let store = &self.store;
         self.timers.tidy(self.armed, 2 * batch.records.len() + 256, |deadline, slot| customer::armed(store.get(slot)) == deadline);
         Applied { clock: self.clock, cursor, changed: turned || !batch.records.is_empty() }
@@ -197,19 +193,24 @@ impl Engine {
         }
     }
 
-    /// Fires what is due up to the horizon, one customer and deadline after another. Returns where the budget ended it.
-    fn fire(&mut self, start: usize, out: &mut Outputs) -> (Option<HerdCursor>, bool) {
+    /// Fires what is due up to the horizon, one customer and deadline after another. Returns where the budget ended it, and whether
+    /// anything turned.
+    ///
+    /// The budget is looked at only after something has turned, and counts only what the timers themselves put out: so each call gets on,
+    /// and where it ends does not depend on wake-ups that change nothing, nor on how much the batch's records put out.
+    fn fire(&mut self, horizon: Timestamp, out: &mut Outputs) -> (Option<HerdCursor>, bool) {
+        let start = out.bytes;
         let mut turned = false;
         loop {
             let store = &self.store;
-            let Some(due) = self.timers.next_due(self.horizon, |slot| store.hash(slot)) else { return (None, turned) };
+            let Some(due) = self.timers.next_due(horizon, |slot| store.hash(slot)) else { return (None, turned) };
             if let Some(ahead) = self.timers.upcoming(PREFETCH / 2) {
                 self.store.prefetch_slot(ahead);
             }
             if customer::armed(self.store.get(due.slot)) != due.deadline {
                 continue;
             }
-            if out.bytes - start >= self.program.settings.output_budget {
+            if turned && out.bytes - start >= self.program.settings.output_budget {
                 self.timers.arm(due.deadline, due.slot);
                 return (Some(HerdCursor { deadline: due.deadline, customer_hash: due.hash }), turned);
             }

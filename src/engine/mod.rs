@@ -58,7 +58,7 @@ pub struct Settings {
     /// Overrides the workspace's.
     pub session_gap: Option<Millis>,
     pub exact_entries: usize,
-    /// Bytes of [`Outputs::bytes`] after which due timers wait for the next `apply`.
+    /// Bytes of [`Outputs::bytes`] that the timers of one `apply` put out before the rest of those that are due wait for the next.
     pub output_budget: usize,
 }
 
@@ -80,8 +80,6 @@ impl Default for Settings {
 pub struct Engine {
     program: Program,
     clock: Timestamp,
-    /// Timers up to here may fire: more than the clock only while a herd that the output budget cut is being worked off.
-    horizon: Timestamp,
     /// By [`DefinitionIndex`].
     members: Vec<u64>,
     /// Customers with an armed timer.
@@ -107,7 +105,6 @@ impl Engine {
             feeder: Feeder::new(&program),
             program,
             clock: Timestamp::MIN,
-            horizon: Timestamp::MIN,
             members,
             armed: 0,
             store: Store::new(),

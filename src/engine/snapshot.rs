@@ -12,7 +12,7 @@ use crate::plan::node::UnitKind;
 use crate::time::Timestamp;
 
 /// First bytes of a saved engine: name and version of the form.
-const MAGIC: &[u8; 8] = b"segmeng1";
+const MAGIC: &[u8; 8] = b"segmeng2";
 
 /// Why a saved engine cannot be loaded.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -56,7 +56,6 @@ impl Engine {
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&self.program.plan.workspace().hash.0);
         put_i64(out, self.clock.0);
-        put_i64(out, self.horizon.0);
         put_u64(out, self.store.len() as u64);
         for slot in self.store.iter() {
             put_blob(out, self.store.id(slot).as_bytes());
@@ -80,7 +79,6 @@ impl Engine {
         let mut engine = Engine::new(plan, settings);
         let mut r = Reader::new(rest);
         engine.clock = Timestamp(r.i64());
-        engine.horizon = Timestamp(r.i64());
         let offset = bytes.len() - 8 - rest.len();
         for _ in 0..r.count(2) {
             let at = offset + r.position();

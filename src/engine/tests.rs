@@ -159,20 +159,36 @@ fn a_herd_is_cut_by_the_budget_and_goes_on_where_it_was_cut() {
 
     let small = Settings { output_budget: 3_000, ..Settings::default() };
     let mut cut = Engine::new(plan.clone(), small);
-    let (mut got, mut rounds, mut batch, mut idle) = (Vec::new(), 0, records(&plan), Some(at(1_800_000)));
+    let (mut got, mut rounds, mut batch) = (Vec::new(), 0, records(&plan));
     loop {
         let mut out = Outputs::default();
-        let applied = cut.apply(&batch, idle, &mut out);
+        let applied = cut.apply(&batch, Some(at(1_800_000)), &mut out);
         got.extend(words(&out));
         rounds += 1;
         let Some(cursor) = applied.cursor else { break };
         assert_eq!(cursor.deadline, at(1_800_000));
-        // Not told again how far: the engine goes on by itself.
-        (batch, idle) = (Batch::default(), None);
+        batch.clear();
     }
     assert!(rounds > 3, "{rounds}");
     assert_eq!(got, words(&all));
     assert_eq!(cut.digest(), whole.digest());
+}
+
+#[test]
+fn a_cut_herd_waits_until_it_is_told_again_how_far_the_clock_may_go() {
+    let plan = plan("segment idle { when no activity in last 30m and any activity ever }");
+    let mut batch = Batch::default();
+    (0..3).for_each(|i| event(&plan, &mut batch, (0, 0), &format!("c{i}"), "a", 1));
+    // Each call gets on, however small the budget is and however much the records put out.
+    let mut engine = Engine::new(plan.clone(), Settings { output_budget: 0, ..Settings::default() });
+    let mut out = Outputs::default();
+    assert!(engine.apply(&batch, Some(at(1_800_000)), &mut out).cursor.is_some());
+    assert_eq!(out.changes.len(), 1);
+    let applied = engine.apply(&Batch::default(), None, &mut out);
+    assert_eq!((applied.cursor, applied.changed, out.changes.len()), (None, false, 1));
+    assert!(engine.apply(&Batch::default(), Some(at(1_800_000)), &mut out).cursor.is_some());
+    let applied = engine.apply(&Batch::default(), Some(at(1_800_000)), &mut out);
+    assert_eq!((applied.cursor, applied.changed, out.changes.len()), (None, true, 3));
 }
 
 #[test]

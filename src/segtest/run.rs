@@ -171,13 +171,15 @@ impl Run {
 
     fn apply(&mut self, idle_until: Option<Timestamp>) {
         let mut outputs = Outputs::default();
-        let batch = std::mem::take(&mut self.batch);
-        let mut applied = self.engine.apply(&batch, idle_until, &mut outputs);
-        while applied.cursor.is_some() {
-            applied = self.engine.apply(&Batch::default(), idle_until, &mut outputs);
+        loop {
+            let batch = std::mem::take(&mut self.batch);
+            let applied = self.engine.apply(&batch, idle_until, &mut outputs);
+            // As the journal has it: an idle move counts only as far as it moved the clock.
+            self.journal.push(Entry::Batch { batch, idle_until: idle_until.map(|t| t.min(applied.clock)) });
+            if applied.cursor.is_none() {
+                break;
+            }
         }
-        // As the journal has it: an idle move counts only as far as it moved the clock.
-        self.journal.push(Entry::Batch { batch, idle_until: idle_until.map(|t| t.min(applied.clock)) });
         self.changes.append(&mut outputs.changes);
         self.dead_letters.append(&mut outputs.dead_letters);
     }
