@@ -85,6 +85,13 @@ pub const CART_LINES_MAX: usize = 200;
 /// few in ten minutes.
 pub const CART_PENDING_MAX: usize = 256;
 
+/// Steps of one sequence: each takes a bit of a mask in the engine, and one more for what must not come before it. Nobody can read more.
+pub const SEQUENCE_STEPS_MAX: usize = 32;
+
+/// Events of one sequence, customer and key within the reorder buffer that can be put in order again; beyond it the oldest are settled
+/// early, and what would have stood before them is left out. A person does a few such things in ten minutes.
+pub const SEQUENCE_BUFFERED_MAX: usize = 256;
+
 /// Event ids kept per customer to tell duplicates (LANGUAGE.md S29); beyond it the oldest leave first and are counted.
 pub const EVENT_IDS_MAX: usize = 256;
 

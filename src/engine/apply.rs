@@ -120,7 +120,7 @@ impl Engine {
             }
             Body::Traits(range) => {
                 for entry in batch.traits(range) {
-                    self.feeder.set_trait(program, work, agenda, batch, *entry, placed);
+                    self.feeder.set_trait(program, work, agenda, batch, *entry, placed, &mut out.counts);
                 }
             }
             // No condition that this version evaluates reads consents or lists; such a record still makes its customer known.

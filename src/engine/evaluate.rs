@@ -126,10 +126,12 @@ impl Work {
         }
     }
 
-    /// Lets go of what can never be asked for again at this clock or later: expired ids, cart events that none can come before.
+    /// Lets go of what can never be asked for again at this clock or later: expired ids, events of the cart and of sequences that none can
+    /// come before.
     /// Nothing that decides anything differs by it, and the digest is taken as if it had been done.
     pub fn tidy(&mut self, program: &Program, clock: Timestamp) {
         self.customer.dedup.prune(clock);
+        self.tidy_sequences(program, clock);
         if self.customer.features.binary_search_by_key(&program.cart, |f| f.feature).is_ok() {
             self.load(program, program.cart);
             if let (State::Cart(cart), Spec::Cart(plan)) =
@@ -335,6 +337,7 @@ impl Work {
                     _ => panic!("no quantity in this feature"),
                 }
             }
+            Node::Sequence { feature, window } => self.sequence(program, *feature, *window, t),
             Node::Score { feature, rel, with } => match (&self.loaded[*feature as usize].state, &program.specs[*feature as usize]) {
                 (State::Score(s), Spec::Score(plan)) => s.compare(plan, t, *rel, *with),
                 _ => panic!("no score in this feature"),

@@ -12,6 +12,7 @@ use super::machine::Agenda;
 use super::output::Counts;
 use super::program::{Program, Spec, State};
 use super::score::decimal_to_f64;
+use super::sequences::Served;
 use super::value::{List, Val};
 use crate::ids::{EventIndex, TraitIndex};
 use crate::model::{CartAction, Value};
@@ -27,6 +28,7 @@ pub struct Feeder {
     event: u64,
     /// Scores that the event gives points to: their sum in millionths, and whether it resets them.
     scores: Vec<(FeatureId, i64, bool)>,
+    served: Served,
     /// Places in the route's selectors that matched.
     hits: Vec<u32>,
     temporary: Vec<u8>,
@@ -62,7 +64,7 @@ impl Feeder {
         counts: &mut Counts,
     ) {
         let route = &program.plan.routes[event.at()];
-        self.feed(program, work, agenda, route, Fields::List(List::Data(batch, slots)), placed);
+        self.feed(program, work, agenda, (Some(event), route), Fields::List(List::Data(batch, slots)), placed, counts);
         for cart in &route.cart {
             self.cart(program, work, agenda, cart, (event, Fields::List(List::Data(batch, slots))), placed, counts);
         }
@@ -144,6 +146,7 @@ impl Feeder {
         batch: &Batch,
         (index, datum): (TraitIndex, Datum),
         placed: Placed,
+        counts: &mut Counts,
     ) {
         let customer = &mut work.customer;
         let found = customer.traits.binary_search_by_key(&index, |t| t.index);
@@ -176,11 +179,21 @@ impl Feeder {
         let from = Val::of_ref(super::features::codec::read_value(&mut super::features::Reader::new(&before)));
         let name = Val::Text(&program.plan.workspace().catalogue.traits[index.at()].name);
         let fields = [name, from, Val::of_datum(batch, datum)];
-        self.feed(program, work, agenda, route, Fields::Values(&fields), placed);
+        self.feed(program, work, agenda, (None, route), Fields::Values(&fields), placed, counts);
         self.temporary = before;
     }
 
-    fn feed(&mut self, program: &Program, work: &mut Work, agenda: &mut Agenda, route: &Route, fields: Fields, placed: Placed) {
+    /// `event`: its type; `None` is `trait_changed`.
+    fn feed(
+        &mut self,
+        program: &Program,
+        work: &mut Work,
+        agenda: &mut Agenda,
+        (event, route): (Option<EventIndex>, &Route),
+        fields: Fields,
+        placed: Placed,
+        counts: &mut Counts,
+    ) {
         self.event += 1;
         self.hits.clear();
         self.hits.extend_from_slice(&route.always);
@@ -202,6 +215,7 @@ impl Feeder {
             }
         }
         self.scores.clear();
+        self.served.clear();
         for i in 0..self.hits.len() {
             let selector = &route.selectors[self.hits[i] as usize];
             if selector.repeated && std::mem::replace(&mut self.matched[selector.selector as usize], self.event) == self.event {
@@ -210,6 +224,7 @@ impl Feeder {
             for feed in &selector.feeds {
                 match &feed.what {
                     Fed::Points(points) => self.points(feed.feature, *points),
+                    Fed::Steps { steps, .. } => self.served.add(feed.feature, *steps),
                     what => {
                         if self.one(program, work, feed.feature, what, fields, placed) {
                             changed(program, work, agenda, feed.feature, placed);
@@ -230,6 +245,7 @@ impl Feeder {
                 changed(program, work, agenda, feature, placed);
             }
         }
+        self.served.apply(program, work, agenda, event, placed, counts);
     }
 
     /// Points of one event are added up before they count, and a reset among them wins (R37).

@@ -23,6 +23,7 @@ pub mod output;
 mod program;
 mod reason;
 pub mod score;
+mod sequences;
 mod snapshot;
 pub mod store;
 pub mod timers;

@@ -45,6 +45,10 @@ pub struct Counts {
     /// Cart events applied in arrival order because they came after the reorder buffer.
     pub cart_late: u64,
     pub cart_overflow: u64,
+    /// Events that a sequence left out because they came after the reorder buffer and out of order.
+    pub sequence_late_ignored: u64,
+    /// Events of sequences that could not be put in order again any more because too many were within the reorder buffer.
+    pub sequence_overflow: u64,
     /// Timers that fired and changed something / that were only looked at.
     pub timers_fired: u64,
     pub timers_idle: u64,

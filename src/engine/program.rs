@@ -9,7 +9,7 @@ use super::evaluate::Work;
 use super::features::distinct::DistinctPlan;
 use super::features::extremes::{Extreme, ExtremesPlan};
 use super::features::log::LogPlan;
-use super::features::{Counter, Distinct, Extremes, FirstLast, Keep, Log, Reader, Ring};
+use super::features::{Counter, Distinct, Extremes, FirstLast, Keep, Log, Reader, Ring, Sequence, SequenceSpec};
 use super::score::{Score, ScorePlan, decimal_to_f64};
 use crate::lang::definition::{DefinitionKind, Which};
 use crate::model::Currency;
@@ -45,6 +45,7 @@ pub enum Spec {
     Distinct(DistinctPlan),
     FirstLast { which: Which, values: bool },
     Score(ScorePlan),
+    Sequence(SequenceSpec),
     Cart(CartPlan),
 }
 
@@ -57,6 +58,7 @@ pub enum State {
     Distinct(Distinct),
     FirstLast(FirstLast),
     Score(Score),
+    Sequence(Sequence),
     Cart(Cart),
 }
 
@@ -67,6 +69,7 @@ impl Program {
         let buffers = catalogue.cart.iter().filter_map(|rule| catalogue.events[rule.event.at()].lateness);
         let buffer_max = buffers.chain([settings.reorder_buffer]).max().unwrap_or_default();
         let mut specs: Vec<Spec> = plan.features.iter().map(|f| spec(&plan, &f.kind, &settings)).collect();
+        super::sequences::watch(&plan, &settings, &mut specs);
         let cart = specs.len() as FeatureId;
         specs.push(Spec::Cart(CartPlan { home, buffer_max }));
         let term_loads = (0..plan.terms.len()).map(|t| Loads::default().term(&plan, cart, t as TermId).done()).collect();
@@ -123,6 +126,7 @@ fn spec(plan: &Plan, kind: &FeatureKind, settings: &Settings) -> Spec {
             None => DistinctPlan::open(*keep, windows, settings.exact_entries),
         }),
         FeatureKind::FirstLast { which, properties } => Spec::FirstLast { which: *which, values: !properties.is_empty() },
+        FeatureKind::Sequence(sequence) => Spec::Sequence(SequenceSpec { plan: sequence.clone(), buffer_max: settings.reorder_buffer }),
         FeatureKind::Score { definition } => match &plan.workspace().definitions[definition.at()].kind {
             DefinitionKind::Score(score) => {
                 Spec::Score(ScorePlan { half_life: score.half_life, cap: score.cap.map(|cap| decimal_to_f64(cap.0)) })
@@ -141,7 +145,7 @@ struct Loads {
 impl Loads {
     fn node(mut self, plan: &Plan, cart: FeatureId, node: &Node) -> Loads {
         match node {
-            Node::Quantity { feature, .. } | Node::Score { feature, .. } => self.features.push(*feature),
+            Node::Quantity { feature, .. } | Node::Score { feature, .. } | Node::Sequence { feature, .. } => self.features.push(*feature),
             Node::CartEmpty | Node::CartHas(_) => self.features.push(cart),
             Node::Compare { left, right, .. } => return self.term(plan, cart, *left).term(plan, cart, *right),
             Node::Between { of, low, high } => return self.term(plan, cart, *of).term(plan, cart, *low).term(plan, cart, *high),
@@ -191,6 +195,7 @@ impl State {
             Spec::Distinct(_) => State::Distinct(Distinct::default()),
             Spec::FirstLast { .. } => State::FirstLast(FirstLast::default()),
             Spec::Score(_) => State::Score(Score::default()),
+            Spec::Sequence(_) => State::Sequence(Sequence::default()),
             Spec::Cart(_) => State::Cart(Cart::default()),
         }
     }
@@ -205,6 +210,7 @@ impl State {
             State::Distinct(s) => s.clear(),
             State::FirstLast(s) => s.clear(),
             State::Score(s) => *s = Score::default(),
+            State::Sequence(s) => s.clear(),
             State::Cart(s) => s.clear(),
         }
     }
@@ -219,6 +225,7 @@ impl State {
             (State::Distinct(s), Spec::Distinct(plan)) => s.decode(plan, base, &mut reader),
             (State::FirstLast(s), Spec::FirstLast { values, .. }) => s.decode(base, *values, &mut reader),
             (State::Score(s), Spec::Score(_)) => *s = Score::decode(base, &mut reader),
+            (State::Sequence(s), Spec::Sequence(spec)) => s.decode(spec, base, &mut reader),
             (State::Cart(s), Spec::Cart(plan)) => s.decode(plan, base, &mut reader),
             _ => panic!("a feature's state is of another kind than its specification"),
         }
@@ -234,6 +241,7 @@ impl State {
             (State::Distinct(s), Spec::Distinct(plan)) => s.encode(plan, base, out),
             (State::FirstLast(s), Spec::FirstLast { values, .. }) => s.encode(base, *values, out),
             (State::Score(s), Spec::Score(_)) => s.encode(base, out),
+            (State::Sequence(s), Spec::Sequence(spec)) => s.encode(spec, base, out),
             (State::Cart(s), Spec::Cart(plan)) => s.encode(plan, base, out),
             _ => panic!("a feature's state is of another kind than its specification"),
         }

@@ -79,6 +79,7 @@ pub fn observed(program: &Program, work: &mut Work, id: NodeId, t: Timestamp) ->
             let reading = work.read(program, *feature, *quantity, *window, t);
             Val::of_feature(unit, reading.value).0.to_value().to_string()
         }
+        Node::Sequence { feature, .. } => work.sequence_observed(program, *feature, t),
         Node::Score { feature, .. } => {
             work.load(program, *feature);
             Val::score(work.score(program, *feature, t)).to_value().to_string()

@@ -10,7 +10,10 @@ pub(crate) enum Form {
     Stages,
     Per,
     Key,
-    Sequence,
+    /// A sequence per key.
+    SequencePer,
+    /// A window of a sequence that is not by age.
+    SequenceWindow,
     Crossed,
     Consent,
     RequireConsent,
@@ -53,7 +56,8 @@ const NOT_EVALUATED: &[(Form, &str)] = &[
     (Form::Stages, "`stages`"),
     (Form::Per, "`per`"),
     (Form::Key, "`emit key`"),
-    (Form::Sequence, "`sequence`"),
+    (Form::SequencePer, "`per` of a sequence"),
+    (Form::SequenceWindow, "such a window of a sequence"),
     (Form::Crossed, "`entered segment` and `left segment`"),
     (Form::Consent, "`consent to`"),
     (Form::RequireConsent, "`require consent`"),

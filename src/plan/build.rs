@@ -37,7 +37,7 @@ pub(super) struct Builder<'w> {
     pub selectors: Vec<SelectorBuild>,
     selector_ids: HashMap<String, SelectorId>,
     pub features: Vec<Feature>,
-    feature_ids: HashMap<String, FeatureId>,
+    pub(super) feature_ids: HashMap<String, FeatureId>,
     pub nodes: Vec<NodeInfo>,
     node_ids: HashMap<String, NodeId>,
     pub terms: Vec<TermNode>,
@@ -49,7 +49,7 @@ pub(super) struct Builder<'w> {
 }
 
 /// The checker lets through only what this version evaluates (E16).
-fn refused(what: &str) -> ! {
+pub(super) fn refused(what: &str) -> ! {
     panic!("{what} is refused by the checker")
 }
 
@@ -215,7 +215,7 @@ impl<'w> Builder<'w> {
                 Node::Has { of: self.term(of), filter: filter::compile(filter, &inner) }
             }
             Expr::NofM { .. } => refused("`at least N of last M`"),
-            Expr::Sequence(_) => refused("`sequence`"),
+            Expr::Sequence(sequence) => self.sequence(sequence),
             Expr::InList(_) => refused("`in list`"),
             Expr::Crossed { .. } => refused("`entered segment`"),
             Expr::Consent(_) => refused("`consent to`"),
@@ -393,7 +393,7 @@ impl<'w> Builder<'w> {
         id
     }
 
-    fn selector(&mut self, of: &Selector) -> SelectorId {
+    pub(super) fn selector(&mut self, of: &Selector) -> SelectorId {
         let key = format!("{:?}", of.members);
         if let Some(id) = self.selector_ids.get(&key) {
             return *id;

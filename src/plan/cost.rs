@@ -14,6 +14,7 @@ impl Builder<'_> {
             Node::Not(of) => self.cost(*of),
             Node::Held { operand, .. } => 2 + self.cost(*operand),
             Node::Quantity { feature, .. } => self.feature_cost(*feature),
+            Node::Sequence { feature, .. } => self.feature_cost(*feature),
             Node::Score { .. } => 12,
             Node::CartEmpty => 3,
             Node::CartHas(_) => 10,
@@ -28,6 +29,7 @@ impl Builder<'_> {
             FeatureKind::Extremes { .. } => 8,
             FeatureKind::Distinct { .. } => 10,
             FeatureKind::Score { .. } => 12,
+            FeatureKind::Sequence(_) => 15,
             FeatureKind::Log { .. } => 20,
         }
     }

@@ -112,6 +112,7 @@ impl Builder<'_> {
                 let effect = if self.only_adds(*feature) { ordered(*rel) } else { BOTH };
                 tell(Source::Feature(*feature), effect.matters(up));
             }
+            Node::Sequence { feature, window } => tell(Source::Feature(*feature), self.sequence_effect(*feature, *window).matters(up)),
             Node::CartEmpty | Node::CartHas(_) => tell(Source::Cart, ALWAYS),
             // A newer newest event only ever brings an instant nearer.
             node @ Node::Aged { of, window } => {
@@ -136,6 +137,14 @@ impl Builder<'_> {
         match (quantity, rel) {
             (Quantity::Count | Quantity::Distinct, rel) => ordered(rel),
             (Quantity::Max, Rel::Ge | Rel::Gt) | (Quantity::Min, Rel::Le | Rel::Lt) => RAISES,
+            _ => BOTH,
+        }
+    }
+
+    /// A completion that nothing can take back only gets newer: in a window without near edge it stays longer.
+    fn sequence_effect(&self, feature: FeatureId, window: AgeWindow) -> Effect {
+        match &self.features[feature as usize].kind {
+            FeatureKind::Sequence(plan) if plan.only_grows() && window.near == Millis::ZERO => RAISES,
             _ => BOTH,
         }
     }

@@ -3,6 +3,7 @@
 //! Features form families with parameters that only grow while a plan is built: a ring takes the largest K in use, a log all windows, the
 //! first or last event the union of properties.
 
+use super::sequence::SequencePlan;
 use super::window::AgeWindow;
 use crate::ids::DefinitionIndex;
 use crate::lang::definition::{Aggregate, Which};
@@ -114,14 +115,15 @@ pub enum FeatureKind {
     Score {
         definition: DefinitionIndex,
     },
+    Sequence(SequencePlan),
 }
 
 #[derive(Clone, Debug)]
 pub struct Feature {
     pub kind: FeatureKind,
-    /// `None` for a score, which has a selector per rule.
+    /// `None` for a score and a sequence, which have a selector per rule or step.
     pub selector: Option<SelectorId>,
-    /// Of sums, extremes and the like.
+    /// Of sums, extremes and the like; the key of a sequence.
     pub property: Option<Vec<String>>,
     pub unit: NumberUnit,
     /// Units whose conditions read it, ascending by unit.

@@ -15,6 +15,7 @@ mod number;
 mod report;
 pub mod schema;
 pub mod selector;
+pub mod sequence;
 mod threshold;
 
 mod walk;
@@ -199,6 +200,7 @@ fn fed(feature: &Feature, role: Role, scope: &Scope) -> Fed {
     let operand = || feature.property.as_ref().map_or(Operand::Absent, |path| scope.resolve(path).0);
     match (&feature.kind, role) {
         (_, Role::Points(points)) => Fed::Points(points),
+        (_, Role::Steps(steps)) => Fed::Steps { steps, key: feature.property.is_some().then(operand) },
         (FeatureKind::Counter { sum: true } | FeatureKind::Extremes { .. }, _) => Fed::Number(operand()),
         (FeatureKind::Log { values: feature::Values::Numbers, .. }, _) => Fed::Number(operand()),
         (FeatureKind::Log { values: feature::Values::Hashes, .. } | FeatureKind::Distinct { .. }, _) => Fed::Hash(operand()),

@@ -52,6 +52,11 @@ pub enum Node {
         rel: Rel,
         with: Ratio,
     },
+    /// The newest completion of a sequence in a window by age.
+    Sequence {
+        feature: FeatureId,
+        window: AgeWindow,
+    },
     /// A score against a constant.
     Score {
         feature: FeatureId,

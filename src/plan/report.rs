@@ -147,6 +147,9 @@ fn feature(plan: &Plan, id: FeatureId) -> String {
             let names: Vec<String> = properties.iter().map(|p| p.join(".")).collect();
             format!("{}({of}) with {} 8 B and values", if *which == Which::First { "first" } else { "last" }, names.join(", "))
         }
+        FeatureKind::Sequence(sequence) => {
+            format!("sequence({}) up to {} B, 4 B per event in the reorder buffer", sequence.text, sequence.bytes())
+        }
         FeatureKind::Score { definition } => format!("score({}) 15 B", plan.workspace().definitions[definition.at()].name),
     }
 }
@@ -170,6 +173,7 @@ impl Reads {
                     _ => "as events grow old".into(),
                 });
             }
+            Node::Sequence { feature, window } => self.sequence(plan, *feature, *window),
             Node::Score { feature, .. } => {
                 self.features.insert(*feature);
                 self.time.insert("as the score fades".into());
@@ -220,6 +224,24 @@ impl Reads {
                 self.time.insert("with every millisecond".into());
                 self.term(plan, *of);
             }
+        }
+    }
+
+    fn sequence(&mut self, plan: &Plan, feature: FeatureId, window: AgeWindow) {
+        self.features.insert(feature);
+        self.window(window, || format!("{} after a completion", ages(window)));
+        let FeatureKind::Sequence(sequence) = &plan.features[feature as usize].kind else { return };
+        if let Some(absence) = sequence.absence {
+            self.time.insert(format!("{absence} after `{}`", sequence.text));
+        }
+        match sequence.span() {
+            // What completes a match within the window may have begun that much earlier.
+            Some(span) if window != AgeWindow::EVER => {
+                let age = if window.is_unbounded() { window.near } else { window.far };
+                self.longest = self.longest.max(Some(Millis(age.0.saturating_add(span.0))));
+            }
+            Some(_) => {}
+            None => self.ever = true,
         }
     }
 

@@ -39,6 +39,8 @@ pub enum Role {
     Entry,
     /// Points of a score in millionths; `None` resets it.
     Points(Option<i64>),
+    /// What it can be in a sequence, see [`super::sequence`].
+    Steps(u64),
 }
 
 /// What a match does to one feature.
@@ -60,6 +62,8 @@ pub enum Fed {
     Values(Box<[Operand]>),
     /// Points of a score in millionths; `None` resets it.
     Points(Option<i64>),
+    /// What it can be in a sequence, and the key where one is kept per key; nothing where that is missing.
+    Steps { steps: u64, key: Option<Operand> },
 }
 
 /// A selector that matches if the filter, `None` for a sure match, holds.

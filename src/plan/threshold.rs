@@ -1,6 +1,6 @@
 //! What the observed value of a condition is held against, as reasons show it.
 
-use crate::lang::definition::{Containment, Expr, TimeWindow, Window, Workspace};
+use crate::lang::definition::{Containment, Expr, Sequence, TimeWindow, Window, Workspace};
 use crate::lang::display;
 use crate::model::Value;
 
@@ -12,7 +12,9 @@ pub fn of(workspace: &Workspace, expr: &Expr) -> String {
         Expr::Member { values, .. } => list(values),
         Expr::HalfOpen { from, to, .. } => format!("{from}..{to}"),
         Expr::HeldFor { at_least, .. } => at_least.to_string(),
-        Expr::EventIn { window, .. } | Expr::TimeIn { window: TimeWindow::Past(window), .. } => age(window),
+        Expr::Sequence(Sequence { window, .. }) | Expr::EventIn { window, .. } | Expr::TimeIn { window: TimeWindow::Past(window), .. } => {
+            age(window)
+        }
         Expr::TimeIn { window: TimeWindow::Next(length), .. } => length.to_string(),
         Expr::InSegment(_) => "member".into(),
         Expr::Contains { what: Containment::One(v), .. } => v.to_string(),

@@ -24,6 +24,8 @@ pub const IDS_EVICTED: &str = "segmentd_ids_evicted_total";
 pub const UNKNOWN_EVENTS: &str = "segmentd_unknown_events_total";
 pub const CART_LATE: &str = "segmentd_cart_late_total";
 pub const CART_OVERFLOW: &str = "segmentd_cart_overflow_total";
+pub const SEQUENCE_LATE_IGNORED: &str = "segmentd_sequence_late_ignored_total";
+pub const SEQUENCE_OVERFLOW: &str = "segmentd_sequence_overflow_total";
 pub const SUMS_SATURATED: &str = "segmentd_sums_saturated_total";
 pub const UNKNOWN_VALUES: &str = "segmentd_unknown_values_total";
 pub const DEAD_LETTERS: &str = "segmentd_dead_letters_total";
@@ -56,6 +58,8 @@ pub(super) const NAMES: &[(&str, Unit, &str)] = &[
     (UNKNOWN_EVENTS, Unit::Count, "events of types that the catalogue lacks, ignored"),
     (CART_LATE, Unit::Count, "cart events applied in arrival order because they came after the reorder buffer"),
     (CART_OVERFLOW, Unit::Count, "cart events whose line went into the overflow line"),
+    (SEQUENCE_LATE_IGNORED, Unit::Count, "events that a sequence left out because they came after the reorder buffer and out of order"),
+    (SEQUENCE_OVERFLOW, Unit::Count, "events of sequences that were settled early because too many were within the reorder buffer"),
     (SUMS_SATURATED, Unit::Count, "additions to sums that are at their bound"),
     (UNKNOWN_VALUES, Unit::Count, "values taken as unknown, by kind: wrong_type, trait, purpose, list"),
     (DEAD_LETTERS, Unit::Count, "records without effect, by reason"),
@@ -129,6 +133,8 @@ struct Handles {
     unknown_events: Counter,
     cart_late: Counter,
     cart_overflow: Counter,
+    sequence_late_ignored: Counter,
+    sequence_overflow: Counter,
     sums_saturated: Counter,
     timers_fired: Counter,
     timers_idle: Counter,
@@ -186,6 +192,8 @@ impl Metrics {
             unknown_events: counter!(UNKNOWN_EVENTS),
             cart_late: counter!(CART_LATE),
             cart_overflow: counter!(CART_OVERFLOW),
+            sequence_late_ignored: counter!(SEQUENCE_LATE_IGNORED),
+            sequence_overflow: counter!(SEQUENCE_OVERFLOW),
             sums_saturated: counter!(SUMS_SATURATED),
             timers_fired: counter!(TIMERS, "outcome" => "changed"),
             timers_idle: counter!(TIMERS, "outcome" => "idle"),
@@ -221,6 +229,8 @@ impl Metrics {
             (&h.unknown_events, counts.ignored_events),
             (&h.cart_late, counts.cart_late),
             (&h.cart_overflow, counts.cart_overflow),
+            (&h.sequence_late_ignored, counts.sequence_late_ignored),
+            (&h.sequence_overflow, counts.sequence_overflow),
             (&h.sums_saturated, counts.sums_saturated),
             (&h.timers_fired, counts.timers_fired),
             (&h.timers_idle, counts.timers_idle),

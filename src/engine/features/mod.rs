@@ -9,6 +9,7 @@
 //! | [`Extremes`] | `min` and `max`, `ever` and `in last` | the monotone queue |
 //! | [`Distinct`] | distinct values `ever` and `in last` | a hash and the newest instant per value |
 //! | [`FirstLast`] | `first(x)`, `last(x)` and their properties | an instant and values |
+//! | [`Sequence`] | `sequence(..)`: its newest completion | the most recent way to each step, events within the reorder buffer |
 //!
 //! All are plain data that a customer's blob is decoded into and encoded from; the objects are scratch and are used for one customer
 //! after another, so that nothing allocates on the per-event path. Inserting is free of order (LANGUAGE.md S5): late events go to their
@@ -26,6 +27,7 @@ pub mod first_last;
 mod granules;
 pub mod log;
 pub mod ring;
+pub mod sequence;
 pub mod window;
 
 pub use codec::{Reader, ValueRef};
@@ -35,4 +37,5 @@ pub use extremes::{Extreme, Extremes, ExtremesPlan};
 pub use first_last::FirstLast;
 pub use log::{Log, LogPlan, Values};
 pub use ring::{Keep, Ring};
+pub use sequence::{Sequence, SequenceSpec};
 pub use window::{AgeWindow, Ratio, Reading, Verdict};

@@ -10,12 +10,13 @@ use super::super::tree::{
 };
 use super::Kind;
 use super::lower::{Absence, Checked, Lower, Stop, lone_name};
+use super::selectors::{Selected, path_span, same_kind};
 use super::terms::{Place, check_periods, events_of, lower_which, may_be_unknown};
 use super::types::Ty;
 use super::warnings;
 use super::windows::lower_unit;
-use crate::limits::QUANTIFIER_MAX;
-use crate::model::Value;
+use crate::limits::{QUANTIFIER_MAX, SEQUENCE_STEPS_MAX};
+use crate::model::{Type, Value};
 
 impl<'t> Lower<'t, '_> {
     pub(super) fn condition(&mut self, expr: &'t TreeExpr) -> Checked<Expr> {
@@ -287,10 +288,13 @@ impl<'t> Lower<'t, '_> {
         window: &'t TreeWindow,
         span: Span,
     ) -> Checked<Expr> {
-        self.gate(Form::Sequence, span);
+        if steps.len() > SEQUENCE_STEPS_MAX {
+            return self.fail(Code::E14, span, format!("a sequence has {SEQUENCE_STEPS_MAX} steps at most"));
+        }
         let all_within = all_within.map(|d| self.positive(d)).transpose()?;
         let mut lowered = Vec::new();
         let mut newest = None;
+        let mut key = None;
         let keyed = self.keyed;
         for (i, step) in steps.iter().enumerate() {
             let last = i + 1 == steps.len();
@@ -321,22 +325,46 @@ impl<'t> Lower<'t, '_> {
                 return self.fail(Code::E11, step.span, format!("no gap is at least {later} and less than {within}"));
             }
             let without = match &step.without {
-                Some(selector) => Some(self.selector(selector)?.selector),
+                Some(selector) => Some(self.selector(selector)?),
                 None => None,
             };
-            lowered.push(SequenceStep { selector: selected.selector.clone(), absent: step.absent, within, at_least_later, without });
-            newest = Some(selected);
-            if let Some(path) = per
-                && let Some(selected) = &newest
-            {
-                self.per(selected, path)?;
+            if let Some(path) = per {
+                self.sequence_key(&selected, path, &mut key)?;
+                without.iter().try_for_each(|selected| self.sequence_key(selected, path, &mut key))?;
             }
+            if !step.absent {
+                newest = Some(selected.selector.clone());
+            }
+            let without = without.map(|selected| selected.selector);
+            lowered.push(SequenceStep { selector: selected.selector, absent: step.absent, within, at_least_later, without });
         }
         self.keyed = keyed + usize::from(per.is_some());
         let Some(newest) = newest else { return Err(Stop) };
-        let window = self.window(window, &newest.selector)?;
+        let at = window.span;
+        let window = self.window(window, &newest)?;
+        if !matches!(window, Window::Ever | Window::Last(_) | Window::Older(_) | Window::Between { .. }) {
+            self.gate(Form::SequenceWindow, at);
+        }
         let per = per.map(|path| path.iter().map(|n| n.text.clone()).collect());
         Ok(Expr::Sequence(Sequence { steps: lowered, all_within, per, window }))
+    }
+
+    /// All events of a sequence `per` key have the key, and of one type, lest some could never meet.
+    fn sequence_key(&mut self, selected: &Selected, path: &'t [Name], key: &mut Option<Type>) -> Checked<()> {
+        self.gate(Form::SequencePer, path_span(path));
+        self.per(selected, path)?;
+        let ty = self.property_of(selected, path)?;
+        match key {
+            Some(first) if !same_kind(first, &ty) => {
+                let message = format!("`{}` has different types among the steps", path[path.len() - 1].text);
+                self.fail(Code::E03, path_span(path), message)
+            }
+            Some(_) => Ok(()),
+            None => {
+                *key = Some(ty);
+                Ok(())
+            }
+        }
     }
 }
 

@@ -292,7 +292,7 @@ fn currency_in(filter: &Expr, code: Option<&str>, money: &[Name]) -> Option<crat
 }
 
 /// Types that a union of events may have under one name: equal but for how the value is written or where its currency stands.
-fn same_kind(a: &Type, b: &Type) -> bool {
+pub(super) fn same_kind(a: &Type, b: &Type) -> bool {
     match (a, b) {
         (Type::Instant(_), Type::Instant(_)) | (Type::Money(_), Type::Money(_)) => true,
         (Type::Enum(_) | Type::Text, Type::Text) | (Type::Text, Type::Enum(_)) => true,
