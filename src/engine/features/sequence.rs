@@ -208,8 +208,7 @@ impl Sequence {
         if !event.in_order && (now.clock - ts > event.buffer || self.cut.is_some_and(|cut| ts < cut)) {
             return SequenceOutcome { late: true, ..SequenceOutcome::default() };
         }
-        let seen = |run: &Run| (run.completed, run.due(&spec.plan));
-        let before = seen(&self.current);
+        let before = self.seen(spec, now.clock);
         let at = self.buffered.partition_point(|b| b.ts <= ts);
         self.buffered.insert(at, Buffered { ts, mask });
         if at + 1 == self.buffered.len() {
@@ -217,8 +216,13 @@ impl Sequence {
         } else {
             self.rerun(&spec.plan);
         }
-        let changed = seen(&self.current) != before;
+        let changed = self.seen(spec, now.clock) != before;
         SequenceOutcome { changed, late: false, overflowed: self.settle(spec, now) }
+    }
+
+    /// All that conditions can see from `t` on.
+    fn seen(&self, spec: &SequenceSpec, t: Timestamp) -> (Option<Timestamp>, Option<Timestamp>) {
+        (self.newest(spec, t), self.pending(spec, t))
     }
 
     fn rerun(&mut self, plan: &SequencePlan) {
@@ -335,4 +339,344 @@ fn packed(plan: &SequencePlan, mask: u64) -> u64 {
 fn unpacked(plan: &SequencePlan, bits: u64) -> u64 {
     let n = step_bits(plan);
     (bits & ((1 << n) - 1)) | ((bits >> n) << WITHOUT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::sequence::StepPlan;
+
+    const BUFFER: i64 = 20;
+
+    fn spec(steps: Vec<StepPlan>, absence: Option<i64>, total: Option<i64>) -> SequenceSpec {
+        let plan = SequencePlan { steps, absence: absence.map(Millis), total: total.map(Millis), keyed: false, text: String::new() };
+        SequenceSpec { plan, buffer_max: Millis(BUFFER) }
+    }
+
+    fn within(d: i64) -> StepPlan {
+        StepPlan { within: Some(Millis(d)), ..StepPlan::default() }
+    }
+
+    fn random_spec(rng: &mut fastrand::Rng, upper_only: bool) -> SequenceSpec {
+        let n = rng.usize(if upper_only { 2..5 } else { 1..4 });
+        let mut steps = vec![StepPlan::default()];
+        for _ in 1..n {
+            let later = if upper_only { None } else { [None, None, Some(Millis(rng.i64(1..4)))][rng.usize(0..3)] };
+            let least = later.map_or(1, |d| d.0 + 1);
+            let within = [None, Some(Millis(rng.i64(least..12)))][rng.usize(0..2)];
+            steps.push(StepPlan { within, later, without: rng.u8(0..3) == 0 });
+        }
+        let absence = (!upper_only && (n == 1 || rng.bool())).then(|| rng.i64(1..10));
+        let total = rng.bool().then(|| rng.i64(1..25));
+        spec(steps, absence, total)
+    }
+
+    fn random_mask(rng: &mut fastrand::Rng, plan: &SequencePlan) -> u64 {
+        let mut mask = 0;
+        for i in 0..step_bits(plan) as usize {
+            if rng.u8(0..5) < 2 {
+                mask |= SequencePlan::step(i);
+            }
+            if plan.steps.get(i).is_some_and(|s| s.without) && rng.u8(0..5) == 0 {
+                mask |= SequencePlan::without(i);
+            }
+        }
+        mask
+    }
+
+    /// Events in the order of S18, with what follows from them by looking at all of them anew for each question.
+    struct Naive<'a> {
+        plan: &'a SequencePlan,
+        /// (ts, mask)
+        events: Vec<(i64, u64)>,
+    }
+
+    impl Naive<'_> {
+        fn is(&self, event: usize, bit: u64) -> bool {
+            self.events[event].1 & bit != 0
+        }
+
+        /// Whether event `to` may follow event `from` in step i, by limits between neighbours.
+        fn follows(&self, i: usize, from: usize, to: usize) -> bool {
+            let (step, gap) = (&self.plan.steps[i], Millis(self.events[to].0 - self.events[from].0));
+            let between = (from + 1..to).any(|e| self.is(e, SequencePlan::without(i)));
+            step.within.is_none_or(|d| gap < d) && step.later.is_none_or(|d| gap >= d) && !(step.without && between)
+        }
+
+        /// The start of the most recent way with which an event reaches step i.
+        fn reaches(&self, i: usize, event: usize) -> Option<i64> {
+            if !self.is(event, SequencePlan::step(i)) {
+                return None;
+            }
+            let ts = self.events[event].0;
+            if i == 0 {
+                return Some(ts);
+            }
+            let (from, start) = (0..event).rev().find_map(|e| Some((e, self.reaches(i - 1, e)?)))?;
+            (self.follows(i, from, event) && self.plan.total.is_none_or(|d| ts - start < d.0)).then_some(start)
+        }
+
+        /// The newest completion at an instant.
+        fn newest(&self, t: i64) -> Option<i64> {
+            let last = self.plan.steps.len() - 1;
+            let ends = (0..self.events.len()).filter(|e| self.reaches(last, *e).is_some());
+            let Some(limit) = self.plan.absence else { return ends.map(|e| self.events[e].0).max() };
+            let broken = |from: usize, due: i64| {
+                (from + 1..self.events.len())
+                    .any(|e| self.events[e].0 < due && (self.is(e, SequencePlan::step(last + 1)) || self.reaches(last, e).is_some()))
+            };
+            ends.map(|e| (e, self.events[e].0 + limit.0)).filter(|(e, due)| *due <= t && !broken(*e, *due)).map(|(_, due)| due).max()
+        }
+
+        /// The newest end of any chain whatever.
+        fn newest_chain(&self) -> Option<i64> {
+            fn longest(of: &Naive<'_>, i: usize, at: usize, start: i64) -> Option<i64> {
+                if i + 1 == of.plan.steps.len() {
+                    return Some(of.events[at].0);
+                }
+                let next = (at + 1..of.events.len()).filter(|e| {
+                    of.is(*e, SequencePlan::step(i + 1))
+                        && of.follows(i + 1, at, *e)
+                        && of.plan.total.is_none_or(|d| of.events[*e].0 - start < d.0)
+                });
+                next.filter_map(|e| longest(of, i + 1, e, start)).max()
+            }
+            let starts = (0..self.events.len()).filter(|e| self.is(*e, SequencePlan::step(0)));
+            starts.filter_map(|e| longest(self, 0, e, self.events[e].0)).max()
+        }
+    }
+
+    fn reloaded(spec: &SequenceSpec, sequence: &Sequence) -> Sequence {
+        let mut bytes = Vec::new();
+        sequence.encode(spec, Timestamp(7), &mut bytes);
+        let (mut back, mut reader) = (Sequence::default(), Reader::new(&bytes));
+        back.decode(spec, Timestamp(7), &mut reader);
+        assert!(reader.done() && !reader.failed());
+        back
+    }
+
+    /// Upper limits only: what is found is what a search over all chains finds, ties and events out of order within the buffer included.
+    #[test]
+    fn a_match_is_found_exactly_where_some_chain_exists() {
+        let mut found = 0;
+        for seed in 0..6_000u64 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let spec = random_spec(&mut rng, true);
+            let mut naive = Naive { plan: &spec.plan, events: Vec::new() };
+            let (mut sequence, mut greatest) = (Sequence::default(), i64::MIN);
+            for _ in 0..rng.usize(1..9) {
+                let (ts, mask) = (rng.i64(0..BUFFER), random_mask(&mut rng, &spec.plan));
+                let event = Arrived { ts: Timestamp(ts), mask, in_order: ts >= greatest, buffer: spec.buffer_max };
+                greatest = greatest.max(ts);
+                let outcome = sequence.apply(&spec, event, Now { clock: Timestamp(BUFFER), greatest: Timestamp(greatest) });
+                assert!(!outcome.late && outcome.overflowed == 0);
+                let at = naive.events.partition_point(|e| e.0 <= ts);
+                naive.events.insert(at, (ts, mask));
+                let newest = sequence.newest(&spec, Timestamp(BUFFER)).map(|at| at.0);
+                assert_eq!(newest, naive.newest_chain(), "seed {seed} {:?} of {:?}", naive.events, spec.plan);
+                found += usize::from(newest.is_some());
+            }
+        }
+        assert!(found > 3_000, "{found}");
+    }
+
+    /// Every form of limit, ties, events too late and in order however late, snapshots and tidying at any time.
+    #[test]
+    fn sequences_answer_like_all_accepted_events_looked_at_anew() {
+        let (mut late, mut completed, mut taken_back) = (0, 0, 0);
+        for seed in 0..3_000u64 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let spec = random_spec(&mut rng, false);
+            let mut naive = Naive { plan: &spec.plan, events: Vec::new() };
+            let (mut sequence, mut twin) = (Sequence::default(), Sequence::default());
+            let (mut clock, mut greatest) = (0i64, i64::MIN);
+            for _ in 0..24 {
+                clock += rng.i64(0..8);
+                let ts = match rng.u8(0..4) {
+                    0 => clock - rng.i64(0..2 * BUFFER),
+                    1 => clock - rng.i64(0..=BUFFER),
+                    _ => clock,
+                };
+                let in_order = ts >= greatest;
+                greatest = greatest.max(ts);
+                let now = Now { clock: Timestamp(clock), greatest: Timestamp(greatest) };
+                if rng.u8(0..6) > 0 {
+                    let buffer = Millis(rng.i64(0..=BUFFER));
+                    let mask = random_mask(&mut rng, &spec.plan);
+                    let event = Arrived { ts: Timestamp(ts), mask, in_order, buffer };
+                    let before = (naive.newest(clock), naive.newest(i64::MAX));
+                    let outcome = sequence.apply(&spec, event, now);
+                    assert_eq!(outcome, twin.apply(&spec, event, now), "seed {seed}");
+                    assert_eq!(outcome.late, !in_order && clock - ts > buffer.0, "seed {seed}");
+                    if outcome.late {
+                        late += 1;
+                    } else {
+                        let at = naive.events.partition_point(|e| e.0 <= ts);
+                        naive.events.insert(at, (ts, mask));
+                    }
+                    let after = (naive.newest(clock), naive.newest(i64::MAX));
+                    assert!(outcome.changed || before == after, "seed {seed}");
+                    taken_back += usize::from(after.0 < before.0);
+                }
+                if rng.bool() {
+                    sequence.settle(&spec, now);
+                }
+                if rng.bool() {
+                    sequence = reloaded(&spec, &sequence);
+                }
+                for t in [greatest, clock, clock + rng.i64(0..30)] {
+                    let (newest, want) = (sequence.newest(&spec, Timestamp(t)).map(|at| at.0), naive.newest(t));
+                    assert_eq!(newest, want, "seed {seed} at {t}: {:?} of {:?}", naive.events, spec.plan);
+                    assert_eq!(twin.newest(&spec, Timestamp(t)).map(|at| at.0), want, "seed {seed}");
+                    completed += usize::from(newest.is_some());
+                }
+                // However often it was tidied up and reloaded meanwhile.
+                let bytes = |of: &Sequence| {
+                    let (mut of, mut bytes) = (reloaded(&spec, of), Vec::new());
+                    of.settle(&spec, now);
+                    of.encode(&spec, Timestamp(0), &mut bytes);
+                    bytes
+                };
+                assert_eq!(bytes(&sequence), bytes(&twin), "seed {seed}");
+            }
+        }
+        assert!(late > 1_000 && completed > 1_000 && taken_back > 100, "{late} {completed} {taken_back}");
+    }
+
+    #[test]
+    fn every_order_of_arrival_within_the_buffer_leaves_the_same_state() {
+        fn permute(left: &mut Vec<(i64, u64)>, order: &mut Vec<(i64, u64)>, each: &mut dyn FnMut(&[(i64, u64)])) {
+            if left.is_empty() {
+                return each(order);
+            }
+            for i in 0..left.len() {
+                let event = left.remove(i);
+                order.push(event);
+                permute(left, order, each);
+                order.pop();
+                left.insert(i, event);
+            }
+        }
+        for seed in 0..150u64 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let spec = random_spec(&mut rng, seed % 2 == 0);
+            let mut ts = 0;
+            let mut events: Vec<(i64, u64)> = (0..rng.usize(1..6))
+                .map(|_| {
+                    ts += rng.i64(1..4);
+                    (ts, random_mask(&mut rng, &spec.plan))
+                })
+                .collect();
+            let mut states: Vec<(Vec<u8>, Run)> = Vec::new();
+            permute(&mut events, &mut Vec::new(), &mut |order| {
+                let (mut sequence, mut greatest, mut bytes) = (Sequence::default(), i64::MIN, Vec::new());
+                for (ts, mask) in order {
+                    let event = Arrived { ts: Timestamp(*ts), mask: *mask, in_order: *ts >= greatest, buffer: spec.buffer_max };
+                    greatest = greatest.max(*ts);
+                    sequence.apply(&spec, event, Now { clock: Timestamp(BUFFER), greatest: Timestamp(greatest) });
+                }
+                sequence.encode(&spec, Timestamp(0), &mut bytes);
+                states.push((bytes, sequence.current));
+            });
+            assert!(states.windows(2).all(|pair| pair[0] == pair[1]), "seed {seed}: {events:?} of {:?}", spec.plan);
+        }
+    }
+
+    #[test]
+    fn verdicts_last_until_the_first_flip_by_stepping() {
+        for seed in 0..2_000u64 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let spec = random_spec(&mut rng, false);
+            let (mut sequence, mut clock) = (Sequence::default(), 0);
+            for _ in 0..rng.usize(1..8) {
+                clock += rng.i64(0..8);
+                let mask = random_mask(&mut rng, &spec.plan);
+                let event = Arrived { ts: Timestamp(clock), mask, in_order: true, buffer: spec.buffer_max };
+                sequence.apply(&spec, event, Now { clock: Timestamp(clock), greatest: Timestamp(clock) });
+            }
+            let near = rng.i64(0..12);
+            let between = AgeWindow::between(Millis(near), Millis(near + rng.i64(1..12)));
+            for window in [AgeWindow::EVER, AgeWindow::last(Millis(rng.i64(1..12))), AgeWindow::older(Millis(near + 1)), between] {
+                let holds = |t: i64| sequence.newest(&spec, Timestamp(t)).is_some_and(|at| window.contains(at, Timestamp(t)));
+                let verdict = sequence.verdict(&spec, window, Timestamp(clock));
+                let flip = (clock + 1..clock + 60).find(|t| holds(*t) != holds(clock));
+                assert_eq!(verdict.holds, holds(clock));
+                assert_eq!(verdict.until, flip.map_or(Timestamp::MAX, Timestamp), "seed {seed} {window:?} of {:?}", spec.plan);
+            }
+        }
+    }
+
+    /// LANGUAGE.md cases 27 and 29.
+    #[test]
+    fn the_most_recent_way_is_kept_with_its_start() {
+        let spec = spec(vec![StepPlan::default(), within(10), within(10)], None, Some(10));
+        let mut sequence = Sequence::default();
+        for (ts, step) in [(0, 0), (6, 0), (7, 1), (12, 2)] {
+            assert_eq!(sequence.newest(&spec, Timestamp(20)), None);
+            let event = Arrived { ts: Timestamp(ts), mask: SequencePlan::step(step), in_order: true, buffer: Millis::ZERO };
+            sequence.apply(&spec, event, Now { clock: Timestamp(ts), greatest: Timestamp(ts) });
+        }
+        assert_eq!(sequence.newest(&spec, Timestamp(20)), Some(Timestamp(12)));
+    }
+
+    #[test]
+    fn beyond_the_bound_the_oldest_are_settled_early_and_nothing_comes_before_them() {
+        let spec = spec(vec![StepPlan::default(), within(1_000)], None, None);
+        let spec = SequenceSpec { buffer_max: Millis(100_000), ..spec };
+        let mut sequence = Sequence::default();
+        let bound = SEQUENCE_BUFFERED_MAX as i64;
+        let apply = |sequence: &mut Sequence, ts: i64, step: usize, clock: i64| {
+            let event = Arrived { ts: Timestamp(ts), mask: SequencePlan::step(step), in_order: ts == clock, buffer: spec.buffer_max };
+            sequence.apply(&spec, event, Now { clock: Timestamp(clock), greatest: Timestamp(clock) })
+        };
+        let mut overflowed = 0;
+        for i in 0..bound + 10 {
+            overflowed += apply(&mut sequence, 10 * i, 1, 10 * i).overflowed;
+        }
+        assert_eq!(overflowed, 10);
+        sequence = reloaded(&spec, &sequence);
+        assert_eq!(sequence.buffered.len(), SEQUENCE_BUFFERED_MAX);
+        let clock = 10 * (bound + 9);
+        // Before the last that was settled early: left out, though within the buffer.
+        assert!(apply(&mut sequence, 89, 0, clock).late);
+        assert_eq!(sequence.newest(&spec, Timestamp(clock)), None);
+        // At it, after it in the order of application: found.
+        assert!(apply(&mut sequence, 90, 0, clock).changed);
+        assert_eq!(sequence.newest(&spec, Timestamp(clock)), Some(Timestamp(90 + 990)));
+        // Once the buffer has passed the cut, it is as if it had never been.
+        sequence.settle(&spec, Now { clock: Timestamp(clock + 200_000), greatest: Timestamp(clock) });
+        assert_eq!((sequence.cut, sequence.buffered.len()), (None, 0));
+    }
+
+    #[test]
+    fn states_are_small() {
+        let spec = spec(vec![StepPlan::default(), within(600_000), within(3_600_000)], None, None);
+        let base = 1_767_571_200_000;
+        let mut sequence = Sequence::default();
+        for (ts, step) in [(base + 1_000, 0), (base + 300_000, 1)] {
+            let event = Arrived { ts: Timestamp(ts), mask: SequencePlan::step(step), in_order: true, buffer: Millis::ZERO };
+            sequence.apply(&spec, event, Now { clock: Timestamp(ts), greatest: Timestamp(ts) });
+        }
+        let size = |sequence: &Sequence| {
+            let mut bytes = Vec::new();
+            sequence.encode(&spec, Timestamp(base), &mut bytes);
+            bytes.len()
+        };
+        assert!(size(&sequence) <= 12, "{}", size(&sequence));
+        // What nothing can follow any more goes.
+        sequence.settle(&spec, Now { clock: Timestamp(base + 86_400_000), greatest: Timestamp(base + 86_400_000) });
+        assert_eq!(size(&sequence), 2);
+    }
+
+    #[test]
+    fn noise_never_panics() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut sequence = Sequence::default();
+        for _ in 0..5_000 {
+            let spec = random_spec(&mut rng, false);
+            let noise: Vec<u8> = (0..rng.usize(0..40)).map(|_| rng.u8(..)).collect();
+            sequence.decode(&spec, Timestamp(0), &mut Reader::new(&noise));
+            sequence.verdict(&spec, AgeWindow::last(Millis(5)), Timestamp(rng.i64(0..100)));
+        }
+    }
 }
