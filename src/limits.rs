@@ -91,6 +91,11 @@ pub const SEQUENCE_STEPS_MAX: usize = 32;
 /// Events of one sequence, customer and key within the reorder buffer that can be put in order again; beyond it the oldest are settled
 /// early, and what would have stood before them is left out. A person does a few such things in ten minutes.
 pub const SEQUENCE_BUFFERED_MAX: usize = 256;
+/// Lines of those events together; beyond it the oldest events are settled early. Shops that send the whole cart with every step have a
+/// dozen lines in each of a few dozen events.
+pub const CART_PENDING_LINES_MAX: usize = 2_000;
+
+const _: () = assert!(CART_PENDING_LINES_MAX >= CART_LINES_MAX);
 
 /// Event ids kept per customer to tell duplicates (LANGUAGE.md S29); beyond it the oldest leave first and are counted.
 pub const EVENT_IDS_MAX: usize = 256;

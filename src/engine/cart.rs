@@ -9,14 +9,16 @@
 //! - A quantity of 0 or less adds, sets and takes nothing. An add without price keeps the price that the line has.
 //! - Lines of one name within a `set` are added up. A `set` that leaves names, quantities and prices as they are leaves `changed_at`.
 //! - What is in the overflow line cannot be taken out by name, only by `set`, `clear` and `buy` without lines.
-//! - At most [`CART_PENDING_MAX`] events wait; beyond it the oldest join the checkpoint early.
+//! - Lines of one name within an event are folded when it is taken in. Of one event at most [`CART_LINES_MAX`] names are told apart; what
+//!   an add or a set has beyond them goes into the overflow line.
+//! - At most [`CART_PENDING_MAX`] events with [`CART_PENDING_LINES_MAX`] lines wait; beyond it the oldest join the checkpoint early.
 
 mod content;
 
 use content::{Content, Effect};
 
-use super::features::codec::{Reader, ValueRef, put_i64, put_instant, put_u64, read_value};
-use crate::limits::CART_PENDING_MAX;
+use super::features::codec::{Reader, ValueRef, put_i64, put_i128, put_instant, put_u64, read_value};
+use crate::limits::{CART_LINES_MAX, CART_PENDING_LINES_MAX, CART_PENDING_MAX};
 use crate::model::{CartAction, Currency, Money};
 use crate::time::{Millis, Timestamp};
 
@@ -59,6 +61,8 @@ pub struct CartOutcome {
     pub late: bool,
     /// Lines of this event that went into the overflow line.
     pub overflowed: u32,
+    /// Events that joined the checkpoint while others could still have come before them.
+    pub settled: u32,
 }
 
 /// A line of the present cart.
@@ -92,8 +96,19 @@ struct Pending {
     /// Ascending: the event's `ts`, or for one beyond the buffer at least the place of the event after which it was appended.
     place: Timestamp,
     action: CartAction,
-    /// Range of the cart's pending lines.
+    /// Range of the cart's pending lines; no key twice, at most [`CART_LINES_MAX`].
     lines: Span,
+    rest: Rest,
+}
+
+/// What an event adds or sets beyond the lines that are told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Rest {
+    quantity: i64,
+    /// Minor units of the workspace's currency.
+    value: i128,
+    /// Of the event as it came; not kept.
+    lines: u32,
 }
 
 /// What most conditions ask; stands first in the encoding, so that it can be had without the lines.
@@ -167,19 +182,18 @@ impl Cart {
     ///
     /// **Cost:** O(lines) for an event that comes last, else O(pending events x lines).
     pub fn apply(&mut self, plan: &CartPlan, event: &CartEvent<'_>, clock: Timestamp, in_order: bool, buffer: Millis) -> CartOutcome {
-        self.settle(plan, clock);
+        let mut outcome = CartOutcome { settled: self.settle(plan, clock), ..CartOutcome::default() };
         let late = !in_order && clock - event.ts > buffer;
         let place = match self.pending.last() {
             Some(last) if late => last.place.max(event.ts),
             _ => event.ts,
         };
-        let lines = Span { start: self.pending_lines.len() as u32, len: event.lines.len() as u32 };
-        event.lines.iter().for_each(|line| self.keep(event.action, line));
-        let pending = Pending { ts: event.ts, place, action: event.action, lines };
+        let (lines, rest) = self.take_in(plan, event);
+        let pending = Pending { ts: event.ts, place, action: event.action, lines, rest };
         let at = self.pending.partition_point(|p| p.place <= place);
         let before = self.summary;
         self.before.copy(&self.current);
-        let mut outcome = CartOutcome { changed: false, late, overflowed: 0 };
+        outcome.late = late;
         if at == self.pending.len() {
             let effect = self.current.apply(&pending, lines_of(&self.pending_lines, &pending), plan.home);
             outcome.overflowed = effect.overflowed;
@@ -189,17 +203,26 @@ impl Cart {
             self.pending.insert(at, pending);
             outcome.overflowed = self.refold(plan, Some(at));
         }
-        self.settle(plan, clock);
+        outcome.overflowed += rest.lines;
+        outcome.settled += self.settle(plan, clock);
         self.summarize(plan);
         outcome.changed = before != self.summary || !self.current.same(&self.before, &self.arena);
         outcome
     }
 
-    /// Lets events join the checkpoint that none can come before any more. Changes nothing that conditions see.
-    pub fn settle(&mut self, plan: &CartPlan, clock: Timestamp) {
+    /// Lets events join the checkpoint that none can come before any more, and the oldest where there are too many. Changes nothing that
+    /// conditions see. Returns how many joined it early.
+    pub fn settle(&mut self, plan: &CartPlan, clock: Timestamp) -> u32 {
         let closed = clock - plan.buffer_max;
         let old = self.pending.iter().take_while(|p| p.place < closed).count();
-        self.checkpoint_first(plan, old.max(self.pending.len().saturating_sub(CART_PENDING_MAX)));
+        let mut n = old.max(self.pending.len().saturating_sub(CART_PENDING_MAX));
+        let mut lines: usize = self.pending[n..].iter().map(|p| p.lines.len as usize).sum();
+        while lines > CART_PENDING_LINES_MAX {
+            lines -= self.pending[n].lines.len as usize;
+            n += 1;
+        }
+        self.checkpoint_first(plan, n);
+        (n - old) as u32
     }
 
     fn checkpoint_first(&mut self, plan: &CartPlan, n: usize) {
@@ -237,12 +260,38 @@ impl Cart {
         self.arena.get(span.start as usize..(span.start + span.len) as usize).unwrap_or_default()
     }
 
-    fn keep(&mut self, action: CartAction, line: &CartLine<'_>) {
-        let values = match action {
-            CartAction::Add | CartAction::Set => self.store(line.values),
-            CartAction::Remove | CartAction::Clear | CartAction::Buy => Span::default(),
-        };
-        self.pending_lines.push(PendingLine { key: line.key, quantity: line.quantity, price: line.price, values });
+    /// Keeps the lines of an event, those of one name folded: what they do together is what they do one after the other.
+    fn take_in(&mut self, plan: &CartPlan, event: &CartEvent<'_>) -> (Span, Rest) {
+        let start = self.pending_lines.len();
+        let mut rest = Rest::default();
+        for line in event.lines {
+            let (quantity, values) = match event.action {
+                CartAction::Add | CartAction::Set => match line.quantity.unwrap_or(1) {
+                    ..=0 => continue,
+                    quantity => (Some(quantity), line.values),
+                },
+                // A line that takes nothing stays: a purchase without lines is of everything.
+                CartAction::Buy => (Some(line.quantity.unwrap_or(1).max(0)), Default::default()),
+                CartAction::Remove | CartAction::Clear => (line.quantity.map(|q| q.max(0)), Default::default()),
+            };
+            if let Some(at) = self.pending_lines[start..].iter().position(|l| l.key == line.key) {
+                let values = self.store(values);
+                let present = &mut self.pending_lines[start + at];
+                // Without a quantity a removal takes all that there is.
+                present.quantity = present.quantity.zip(quantity).map(|(a, b)| a.saturating_add(b));
+                present.price = line.price.or(present.price);
+                present.values = values;
+            } else if self.pending_lines.len() - start < CART_LINES_MAX {
+                let values = self.store(values);
+                self.pending_lines.push(PendingLine { key: line.key, quantity, price: line.price, values });
+            } else if matches!(event.action, CartAction::Add | CartAction::Set) {
+                let quantity = quantity.unwrap_or(1);
+                rest.quantity = rest.quantity.saturating_add(quantity);
+                rest.value = rest.value.saturating_add(content::worth(line.price, quantity, plan.home));
+                rest.lines += 1;
+            }
+        }
+        (Span { start: start as u32, len: (self.pending_lines.len() - start) as u32 }, rest)
     }
 
     fn store(&mut self, values: &[u8]) -> Span {
@@ -261,11 +310,16 @@ impl Cart {
         let mut last = base;
         for p in &self.pending {
             let pinned = p.place != p.ts;
-            put_u64(out, u64::from(p.lines.len) << 4 | u64::from(pinned) << 3 | action_code(p.action));
+            let rest = p.rest.quantity > 0;
+            put_u64(out, u64::from(p.lines.len) << 5 | u64::from(rest) << 4 | u64::from(pinned) << 3 | action_code(p.action));
             put_instant(out, last, p.place);
             last = p.place;
             if pinned {
                 put_instant(out, p.place, p.ts);
+            }
+            if rest {
+                put_i64(out, p.rest.quantity);
+                put_i128(out, p.rest.value);
             }
             for line in lines_of(&self.pending_lines, p) {
                 out.push(u8::from(line.quantity.is_some()));
@@ -291,8 +345,12 @@ impl Cart {
             let place = reader.instant(last);
             last = place;
             let ts = if head & 8 != 0 { reader.instant(place) } else { place };
+            let rest = match head & 16 {
+                0 => Rest::default(),
+                _ => Rest { quantity: reader.i64(), value: reader.i128(), lines: 0 },
+            };
             let start = self.pending_lines.len() as u32;
-            for _ in 0..head >> 4 {
+            for _ in 0..head >> 5 {
                 if reader.failed() {
                     break;
                 }
@@ -301,7 +359,7 @@ impl Cart {
                 self.pending_lines.push(PendingLine { key, quantity, price, values });
             }
             let lines = Span { start, len: self.pending_lines.len() as u32 - start };
-            self.pending.push(Pending { ts, place, action: action_of(head & 7), lines });
+            self.pending.push(Pending { ts, place, action: action_of(head & 7), lines, rest });
         }
         self.refold(plan, None);
     }
@@ -468,6 +526,39 @@ mod tests {
         assert_eq!(state(&back), state(&cart));
         apply(&mut back, CartAction::Clear, 1_000, &[]);
         assert_eq!(state(&back), (0, 0, 0, Some(1_000)));
+    }
+
+    #[test]
+    fn one_event_of_many_lines_is_folded_and_bounded() {
+        let mut cart = Cart::default();
+        let names: Vec<String> = (0..crate::limits::CART_LINES_MAX + 5).map(|i| format!("p{i}")).collect();
+        let twice: Vec<CartLine<'_>> = names.iter().chain(&names[..2]).map(|name| line(name, Some(1), euro(10))).collect();
+        let outcome = apply(&mut cart, CartAction::Add, 1, &twice);
+        assert_eq!((outcome.overflowed, state(&cart)), (5, (2_070, 207, 201, Some(1))));
+        assert_eq!(cart.pending_lines.len(), crate::limits::CART_LINES_MAX);
+        let mut bytes = Vec::new();
+        cart.encode(&plan(), Timestamp(9), &mut bytes);
+        let mut back = Cart::default();
+        back.decode(&plan(), Timestamp(9), &mut Reader::new(&bytes));
+        assert_eq!(state(&back), state(&cart));
+        // Removing without quantity takes all, whatever another line of the same name says.
+        apply(&mut back, CartAction::Remove, 2, &[line("p0", None, None), line("p0", Some(1), None), line("p1", Some(1), None)]);
+        assert_eq!(state(&back), (2_040, 204, 200, Some(2)));
+        assert!(!apply(&mut back, CartAction::Buy, 3, &[line("p1", Some(0), None)]).changed, "a line of nothing is not everything");
+    }
+
+    #[test]
+    fn pending_lines_are_bounded_and_what_joins_early_is_counted() {
+        let mut cart = Cart::default();
+        let names: Vec<String> = (0..150).map(|i| format!("p{i}")).collect();
+        let lines: Vec<CartLine<'_>> = names.iter().map(|name| line(name, Some(1), euro(10))).collect();
+        let mut settled = 0;
+        for ts in 0..20 {
+            settled += apply(&mut cart, CartAction::Set, ts, &lines).settled;
+            let pending: usize = cart.pending.iter().map(|p| p.lines.len as usize).sum();
+            assert!(pending <= crate::limits::CART_PENDING_LINES_MAX, "{pending}");
+        }
+        assert_eq!((settled, cart.pending.len(), state(&cart)), (7, 13, (1_500, 150, 150, Some(0))));
     }
 
     #[test]

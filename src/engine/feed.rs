@@ -108,6 +108,7 @@ impl Feeder {
         let outcome = state.apply(plan, &event, placed.t, placed.in_order, buffer);
         counts.cart_late += u64::from(outcome.late);
         counts.cart_overflow += u64::from(outcome.overflowed);
+        counts.cart_settled += u64::from(outcome.settled);
         work.mark_changed(program.cart);
         if outcome.changed {
             touch(work, agenda, &program.plan.cart_edges, None);

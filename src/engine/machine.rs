@@ -264,11 +264,12 @@ fn publish(program: &Program, work: &mut Work, (unit, segment): (UnitId, &Segmen
 /// The segment's fields at the decision (R42); long texts are cut.
 fn emit(program: &Program, work: &mut Work, segment: &SegmentUnit, t: Timestamp, out: &mut Outputs) -> Vec<(Box<str>, Value)> {
     let mut fields = Vec::with_capacity(segment.emit.len());
+    let mut room = crate::limits::EMIT_BYTES_MAX;
     for (name, term) in &segment.emit {
         work.load_of_term(program, *term);
         let seen = work.term(program, *term, t);
         out.counts.sums_saturated += u64::from(seen.saturated);
-        fields.push((name.clone(), bounded(seen.value.to_value())));
+        fields.push((name.clone(), super::output::fitting(name, bounded(seen.value.to_value()), &mut room)));
     }
     fields
 }

@@ -1,7 +1,7 @@
 //! What comes out of the engine, appended to a buffer that the caller owns.
 
 use crate::ids::Position;
-use crate::model::{Change, DeadLetterReason, Membership};
+use crate::model::{Change, DeadLetterReason, Membership, Value};
 use crate::time::Timestamp;
 
 /// Outputs of one `apply`, in the order of application per customer.
@@ -49,6 +49,8 @@ pub struct Counts {
     pub sequence_late_ignored: u64,
     /// Events of sequences that could not be put in order again any more because too many were within the reorder buffer.
     pub sequence_overflow: u64,
+    /// Cart events that can be folded again no more because a customer had too many of them, or too many lines in them.
+    pub cart_settled: u64,
     /// Timers that fired and changed something / that were only looked at.
     pub timers_fired: u64,
     pub timers_idle: u64,
@@ -73,4 +75,52 @@ pub struct Applied {
 pub struct HerdCursor {
     pub deadline: Timestamp,
     pub customer_hash: u64,
+}
+
+/// A field of `emit`, or a missing value where it would make the whole larger than `room`, which goes down by what the field takes. Decided
+/// here and not when it is written, so that a change, the membership and the stored state agree in every format.
+pub(super) fn fitting(name: &str, value: Value, room: &mut usize) -> Value {
+    const MISSING: usize = 4;
+    let bytes = json_bytes(name) + 2 + value_bytes(&value);
+    let value = if bytes > *room { Value::Missing } else { value };
+    *room = room.saturating_sub(if value == Value::Missing { json_bytes(name) + 2 + MISSING } else { bytes });
+    value
+}
+
+/// Bytes that a value takes at most as it is written: JSON is the longest of the formats.
+fn value_bytes(value: &Value) -> usize {
+    match value {
+        Value::Text(text) => json_bytes(text),
+        Value::List(items) | Value::Record(items) => items.iter().map(|v| value_bytes(v) + 1).sum::<usize>() + 2,
+        // Doubles are written without exponent.
+        Value::Geo { .. } => 720,
+        _ => 64,
+    }
+}
+
+/// A text in quotes, with what JSON has to escape.
+fn json_bytes(text: &str) -> usize {
+    let escaped = |b: u8| match b {
+        b'"' | b'\\' => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(escaped).sum::<usize>() + 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::EMIT_BYTES_MAX;
+
+    #[test]
+    fn a_field_that_does_not_fit_is_missing_and_later_ones_may_fit() {
+        let mut room = EMIT_BYTES_MAX;
+        let long = Value::Text("\u{1}".repeat(4_000).into());
+        assert_eq!(fitting("a", long.clone(), &mut room), long);
+        assert_eq!(fitting("b", long.clone(), &mut room), Value::Missing);
+        assert_eq!(fitting("c", Value::Int(1), &mut room), Value::Int(1));
+        assert!(room < EMIT_BYTES_MAX - 24_000 && room > EMIT_BYTES_MAX - 24_200, "{room}");
+        assert_eq!(fitting("d", Value::List(vec![long]), &mut room), Value::Missing);
+    }
 }

@@ -26,6 +26,7 @@ pub const CART_LATE: &str = "segmentd_cart_late_total";
 pub const CART_OVERFLOW: &str = "segmentd_cart_overflow_total";
 pub const SEQUENCE_LATE_IGNORED: &str = "segmentd_sequence_late_ignored_total";
 pub const SEQUENCE_OVERFLOW: &str = "segmentd_sequence_overflow_total";
+pub const CART_SETTLED: &str = "segmentd_cart_settled_total";
 pub const SUMS_SATURATED: &str = "segmentd_sums_saturated_total";
 pub const UNKNOWN_VALUES: &str = "segmentd_unknown_values_total";
 pub const DEAD_LETTERS: &str = "segmentd_dead_letters_total";
@@ -60,6 +61,7 @@ pub(super) const NAMES: &[(&str, Unit, &str)] = &[
     (CART_OVERFLOW, Unit::Count, "cart events whose line went into the overflow line"),
     (SEQUENCE_LATE_IGNORED, Unit::Count, "events that a sequence left out because they came after the reorder buffer and out of order"),
     (SEQUENCE_OVERFLOW, Unit::Count, "events of sequences that were settled early because too many were within the reorder buffer"),
+    (CART_SETTLED, Unit::Count, "cart events settled before the reorder buffer was over because a customer had too many"),
     (SUMS_SATURATED, Unit::Count, "additions to sums that are at their bound"),
     (UNKNOWN_VALUES, Unit::Count, "values taken as unknown, by kind: wrong_type, trait, purpose, list"),
     (DEAD_LETTERS, Unit::Count, "records without effect, by reason"),
@@ -135,6 +137,7 @@ struct Handles {
     cart_overflow: Counter,
     sequence_late_ignored: Counter,
     sequence_overflow: Counter,
+    cart_settled: Counter,
     sums_saturated: Counter,
     timers_fired: Counter,
     timers_idle: Counter,
@@ -194,6 +197,7 @@ impl Metrics {
             cart_overflow: counter!(CART_OVERFLOW),
             sequence_late_ignored: counter!(SEQUENCE_LATE_IGNORED),
             sequence_overflow: counter!(SEQUENCE_OVERFLOW),
+            cart_settled: counter!(CART_SETTLED),
             sums_saturated: counter!(SUMS_SATURATED),
             timers_fired: counter!(TIMERS, "outcome" => "changed"),
             timers_idle: counter!(TIMERS, "outcome" => "idle"),
@@ -231,6 +235,7 @@ impl Metrics {
             (&h.cart_overflow, counts.cart_overflow),
             (&h.sequence_late_ignored, counts.sequence_late_ignored),
             (&h.sequence_overflow, counts.sequence_overflow),
+            (&h.cart_settled, counts.cart_settled),
             (&h.sums_saturated, counts.sums_saturated),
             (&h.timers_fired, counts.timers_fired),
             (&h.timers_idle, counts.timers_idle),

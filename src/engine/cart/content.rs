@@ -26,7 +26,7 @@ pub(super) struct Effect {
 }
 
 /// Minor units of the workspace's currency that so many of a price are; 0 of another currency or without price.
-fn worth(price: Option<Money>, quantity: i64, home: Currency) -> i128 {
+pub(super) fn worth(price: Option<Money>, quantity: i64, home: Currency) -> i128 {
     match price {
         Some(price) if price.currency == home => i128::from(price.minor) * i128::from(quantity),
         _ => 0,
@@ -105,6 +105,7 @@ impl Content {
                 for line in lines {
                     next.add(line, home, &mut effect);
                 }
+                next.add_rest(event);
                 effect.moved = !self.equal(&next);
                 *self = next;
             }
@@ -112,6 +113,7 @@ impl Content {
                 for line in lines {
                     self.add(line, home, &mut effect);
                 }
+                effect.moved |= self.add_rest(event);
             }
             CartAction::Remove => {
                 for line in lines {
@@ -148,6 +150,13 @@ impl Content {
             self.overflow_value = self.overflow_value.saturating_add(worth(line.price, quantity, home));
             effect.overflowed += 1;
         }
+    }
+
+    /// What the event has beyond the lines that are told apart; says whether there is any.
+    fn add_rest(&mut self, event: &Pending) -> bool {
+        self.overflow_quantity = self.overflow_quantity.saturating_add(event.rest.quantity);
+        self.overflow_value = self.overflow_value.saturating_add(event.rest.value);
+        event.rest.quantity > 0
     }
 
     /// Takes so many of a line out, or the line; says whether anything was taken.
