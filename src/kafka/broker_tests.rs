@@ -104,7 +104,7 @@ fn one(value: &str, journal_offset: i64) -> Box<Transaction> {
     let part = Part {
         shard: ShardId(0),
         records: vec![record],
-        headers: vec![Header { name: "ce_id", value: 0..1 }],
+        headers: vec![Header { name: "ce_id".into(), value: Some(0..1) }],
         bytes: value.as_bytes().to_vec(),
         batch: BatchNumber(journal_offset as u64 + 100),
         journal_offset,

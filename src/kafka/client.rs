@@ -278,6 +278,11 @@ impl pipeline::Client for KafkaClient {
         open.lane.message(index)
     }
 
+    fn headers(&self, lane: LaneId, index: usize, each: &mut dyn FnMut(&str, Option<&[u8]>)) {
+        let open = self.lanes[lane.0 as usize].as_ref().expect("a lane is used only between open and close");
+        open.lane.headers(index, each);
+    }
+
     fn advance(&mut self, lane: LaneId, n: usize) {
         self.open_lane(lane).lane.advance(n);
     }

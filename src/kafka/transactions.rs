@@ -393,7 +393,7 @@ fn send(producer: &BaseProducer<Deliveries>, names: &TopicNames, part: &Part, re
         out.payload = part.value(record);
         if !record.headers.is_empty() {
             let headers = OwnedHeaders::new_with_capacity(record.headers.len());
-            out.headers = Some(part.headers(record).fold(headers, |h, (key, value)| h.insert(Header { key, value: Some(value) })));
+            out.headers = Some(part.headers(record).fold(headers, |h, (key, value)| h.insert(Header { key, value })));
         }
         out
     };

@@ -9,6 +9,7 @@
 //! **Kinds of time.** Every [`Timestamp`] here is wall time of one clock, the one that [`Client::now`] gives. Nobody in the pipeline reads
 //! another: what a batch decides is in its records and its journal.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::ids::{BatchNumber, InputIndex, ShardId};
@@ -54,6 +55,11 @@ pub trait Client {
     ///
     /// **Panics:** `index` is not below what [`Client::fill`] returned, less what was let go.
     fn message(&self, lane: LaneId, index: usize) -> Message<'_>;
+
+    /// Gives the headers of that record, in their order, to `each`: name, and value or null.
+    ///
+    /// **Panics:** as [`Client::message`].
+    fn headers(&self, lane: LaneId, index: usize, each: &mut dyn FnMut(&str, Option<&[u8]>));
 
     /// Lets go of the first `n` records of a lane.
     fn advance(&mut self, lane: LaneId, n: usize);
@@ -257,11 +263,11 @@ pub struct Outgoing {
     pub headers: Range<usize>,
 }
 
-/// A header: its name and its value's place in [`Part::bytes`].
+/// A header: its name, and its value's place in [`Part::bytes`]; `None`: a null value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    pub name: &'static str,
-    pub value: Range<usize>,
+    pub name: Cow<'static, str>,
+    pub value: Option<Range<usize>>,
 }
 
 /// segmentd's own topics.
@@ -283,7 +289,7 @@ impl Part {
         record.value.clone().map(|r| &self.bytes[r])
     }
 
-    pub fn headers(&self, record: &Outgoing) -> impl Iterator<Item = (&'static str, &[u8])> {
-        self.headers[record.headers.clone()].iter().map(|h| (h.name, &self.bytes[h.value.clone()]))
+    pub fn headers(&self, record: &Outgoing) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
+        self.headers[record.headers.clone()].iter().map(|h| (&*h.name, h.value.clone().map(|v| &self.bytes[v])))
     }
 }

@@ -253,17 +253,17 @@ impl Inputs {
         RawRecord { position, arrival: at, key: message.key, value: message.value }
     }
 
-    /// A record of the batch at hand as it came.
+    /// A record of the batch at hand as it came, with its place in its lane.
     ///
     /// **Cost:** logarithmic in the batch.
-    pub fn original<'c, C: Client>(&self, client: &'c C, position: Position) -> Option<Message<'c>> {
+    pub fn original<'c, C: Client>(&self, client: &'c C, position: Position) -> Option<(LaneId, usize, Message<'c>)> {
         let lane = self.lanes.get(position.input.at())?;
         let (mut low, mut high) = (0, lane.used);
         while low < high {
             let middle = low + (high - low) / 2;
             let message = client.message(lane.id, middle);
             match message.offset.cmp(&position.offset) {
-                std::cmp::Ordering::Equal => return Some(message),
+                std::cmp::Ordering::Equal => return Some((lane.id, middle, message)),
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Greater => high = middle,
             }

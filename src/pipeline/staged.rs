@@ -2,6 +2,8 @@
 //!
 //! Everything is encoded here, before a transaction begins, so that a retry sends the same bytes.
 
+use std::borrow::Cow;
+
 use super::client::{Client, Header, Outgoing, Output, Part};
 use super::inputs::Inputs;
 use super::settings::Settings;
@@ -18,6 +20,11 @@ pub const TRANSACTION_BYTES_MAX: usize = 16 << 20;
 const _: () = assert!(STAGED_BYTES_MAX <= TRANSACTION_BYTES_MAX);
 /// Batches of one journal record: replay holds a record in memory.
 pub const STAGED_BATCHES_MAX: usize = 1_024;
+
+/// Own headers of a record that go with its dead letter, and the bytes of their names and values: half of the room that a dead letter has
+/// for headers.
+const DEAD_LETTER_HEADERS_MAX: usize = 100;
+const DEAD_LETTER_HEADERS_BYTES_MAX: usize = 32 << 10;
 
 /// The outputs of a shard since its last transaction.
 #[derive(Debug, Default)]
@@ -97,10 +104,13 @@ impl Staged {
     }
 
     /// Adds headers to the last record.
-    fn header(part: &mut Part, name: &'static str, value: &[u8]) {
-        let start = part.bytes.len();
-        part.bytes.extend_from_slice(value);
-        part.headers.push(Header { name, value: start..part.bytes.len() });
+    fn header(part: &mut Part, name: Cow<'static, str>, value: Option<&[u8]>) {
+        let value = value.map(|value| {
+            let start = part.bytes.len();
+            part.bytes.extend_from_slice(value);
+            start..part.bytes.len()
+        });
+        part.headers.push(Header { name, value });
         if let Some(record) = part.records.last_mut() {
             record.headers.end = part.headers.len();
         }
@@ -117,7 +127,9 @@ impl Staged {
         }
         self.push(Output::Changes, Some(key), Some(value), self.part.headers.len());
         let Staged { part, scratch, .. } = self;
-        encode::change_headers(change, &settings.source, settings.payload, scratch, |name, value| Staged::header(part, name, value));
+        encode::change_headers(change, &settings.source, settings.payload, scratch, |name, value| {
+            Staged::header(part, name.into(), Some(value));
+        });
 
         let key = self.part.bytes.len();
         match settings.payload {
@@ -138,7 +150,7 @@ impl Staged {
     fn dead_letter<C: Client>(&mut self, settings: &Settings, client: &C, inputs: &Inputs, dead: &DeadLetter, topics: &[&str]) {
         let message = inputs.original(client, dead.position);
         assert!(message.is_some(), "a dead letter names a record of its batch: {dead:?}");
-        let (key, value) = message.map_or((None, None), |m| (m.key, m.value));
+        let (key, value) = message.map_or((None, None), |(.., m)| (m.key, m.value));
         let (key_bytes, value_bytes) = (key.map_or(0, <[u8]>::len), value.map_or(0, <[u8]>::len));
         // What the topic does not take would hold up the shard for ever; the headers say where the record stands.
         let value = value.filter(|_| key_bytes + value_bytes <= settings.dead_letter_bytes);
@@ -160,7 +172,18 @@ impl Staged {
         self.push(Output::DeadLetters, key, value, self.part.headers.len());
         let topic = topics.get(dead.position.input.at()).copied().unwrap_or_default();
         let Staged { part, scratch, .. } = self;
-        encode::dead_letter_headers(dead, topic, scratch, |name, value| Staged::header(part, name, value));
+        encode::dead_letter_headers(dead, topic, scratch, |name, value| Staged::header(part, name.into(), Some(value)));
+        let Some((lane, index, _)) = message else { return };
+        let mut room = DEAD_LETTER_HEADERS_BYTES_MAX;
+        let mut n = 0;
+        client.headers(lane, index, &mut |name, value| {
+            // From the first one that does not fit on they are left out: those that are there are the first of the record.
+            n += 1;
+            room = room.checked_sub(name.len() + value.map_or(0, <[u8]>::len)).unwrap_or(0);
+            if room > 0 && n <= DEAD_LETTER_HEADERS_MAX {
+                Staged::header(part, name.to_owned().into(), value);
+            }
+        });
     }
 
     /// Closes what was staged with its journal record and begins anew.

@@ -32,7 +32,7 @@ pub struct Stored {
     pub timestamp: Timestamp,
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
-    pub headers: Vec<(&'static str, Vec<u8>)>,
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -213,7 +213,8 @@ impl Broker {
 
     /// Appends a record to an input, under log-append time.
     pub fn produce(&mut self, input: InputIndex, shard: ShardId, key: &[u8], value: &[u8], transaction: Option<TransactionId>) {
-        let record = Stored { offset: 0, timestamp: self.now, key: Some(key.to_vec()), value: Some(value.to_vec()), headers: Vec::new() };
+        let headers = vec![("source".to_owned(), Some(b"web".to_vec())), ("trace".to_owned(), None)];
+        let record = Stored { offset: 0, timestamp: self.now, key: Some(key.to_vec()), value: Some(value.to_vec()), headers };
         self.append(Partition::Input(input, shard), record, transaction);
     }
 

@@ -257,7 +257,7 @@ impl MemoryClient {
                             timestamp: Timestamp(0),
                             key: p.key(outgoing).map(<[u8]>::to_vec),
                             value: p.value(outgoing).map(<[u8]>::to_vec),
-                            headers: p.headers(outgoing).map(|(name, value)| (name, value.to_vec())).collect(),
+                            headers: p.headers(outgoing).map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect(),
                         };
                         match broker.send(&self.id, self.epoch, outgoing.output, p.shard, stored) {
                             Ok(()) => flight.step = Step::Send(part, record + 1),
@@ -459,6 +459,10 @@ impl Client for MemoryClient {
             key: record.key.as_deref(),
             value: record.value.as_deref(),
         }
+    }
+
+    fn headers(&self, lane: LaneId, index: usize, each: &mut dyn FnMut(&str, Option<&[u8]>)) {
+        self.lane(lane).held[index].headers.iter().for_each(|(name, value)| each(name, value.as_deref()));
     }
 
     fn advance(&mut self, lane: LaneId, n: usize) {

@@ -564,11 +564,11 @@ fn check_dead_letters(found: &[&Stored], expected: &[DeadLetter], inputs: &[Vec<
     }
     for (i, (stored, dead)) in found.iter().zip(expected).enumerate() {
         let header = |name: &str| {
-            let value = stored.headers.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone()).unwrap_or_default();
+            let value = stored.headers.iter().find(|(n, _)| *n == name).and_then(|(_, v)| v.clone()).unwrap_or_default();
             String::from_utf8(value).unwrap_or_default()
         };
         let original = inputs[dead.position.input.at()].iter().find(|s| s.offset == dead.position.offset);
-        let same = original.is_some_and(|o| (&o.key, &o.value) == (&stored.key, &stored.value));
+        let same = original.is_some_and(|o| (&o.key, &o.value) == (&stored.key, &stored.value) && stored.headers.ends_with(&o.headers));
         let named = header("__streams.errors.exception") == dead.reason.word()
             && header("__streams.errors.offset") == dead.position.offset.to_string();
         if !same || !named {

@@ -179,6 +179,29 @@ impl Lane {
         }
     }
 
+    /// The headers of a record of the window; names that are no UTF-8 are left out.
+    ///
+    /// **Panics:** as [`Lane::message`].
+    pub(in crate::kafka) fn headers(&self, index: usize, each: &mut dyn FnMut(&str, Option<&[u8]>)) {
+        let mut headers: *mut sys::rd_kafka_headers_t = std::ptr::null_mut();
+        // SAFETY: a message of the window is alive, and the headers stay its own.
+        if unsafe { sys::rd_kafka_message_headers(self.window[index].message, &mut headers) } != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return;
+        }
+        for i in 0.. {
+            let (mut name, mut value, mut len) = (std::ptr::null(), std::ptr::null(), 0);
+            // SAFETY: the headers are alive; name and value point into them.
+            unsafe {
+                if sys::rd_kafka_header_get_all(headers, i, &mut name, &mut value, &mut len) != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
+                    return;
+                }
+                if let Ok(name) = std::ffi::CStr::from_ptr(name).to_str() {
+                    each(name, slice(value.cast_mut(), len));
+                }
+            }
+        }
+    }
+
     /// Lets go of the first `n` records.
     pub(in crate::kafka) fn advance(&mut self, n: usize) {
         for held in self.window.drain(..n) {
