@@ -6,30 +6,41 @@
 //! anew. Scores use the platform's `exp2`: they may differ from the engine's in the last bits, which can move a crossing by a millisecond
 //! only where the exact crossing lies within about 1e-9 half-lives of a millisecond; whole multiples of the half-life are exact in both.
 //!
-//! **What it does not know:** settings of a segment that the engine does not evaluate yet (delays, settle, cool-down, expiry, consent as a
-//! requirement), calendar windows, sequences, keys. It panics on a condition of that kind rather than to guess.
+//! **What it does not know:** ranks and tiles, which need other customers; see [`Oracle::knows`]. It computes no reasons, no `valid_until`
+//! and no approximations (S9).
 //!
-//! **Rules by name.** S5, S6: `eval.rs`. S13, S14, R2, R3, R40: `steps.rs`. S27, R1, R9: `steps.rs`. S29, R20, S4, R21: this file. S43,
-//! S44, R17, R31, R32, R38: `cart.rs`. R4, R5, R30: `steps.rs`.
+//! **Rules by name.** S5: `eval.rs`. S6, S10, R19, R33, R45: `windows.rs`. S11, S12: `calendar.rs`. S20-S22, R13-R16: `sequence.rs`. R23,
+//! R51: `keys.rs`. S34, S42, R18: `terms.rs`. S13, S14, S27, R1-R3, R9, R40: `steps.rs`. S17, S23-S25, R6, R10-R12, R34-R36: `machine.rs`.
+//! R4, R5, R30: `steps.rs`. S29, R20, S4, R21, R25, R43, R44: this file. S43, S44, R17, R31, R32, R38: `cart.rs`. S26: `instants.rs`.
 
+mod calendar;
 mod cart;
 mod eval;
 mod instants;
+mod keys;
 mod knows;
+mod machine;
+mod sequence;
 mod steps;
+mod terms;
 mod value;
 mod walk;
+mod windows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
+
 use cart::{Cart, Place};
+use eval::View;
+use machine::Machine;
 
 use crate::engine::Settings;
 use crate::engine::batch::{Batch, Body, Record};
 use crate::engine::output::{DeadLetter, Outputs};
 use crate::ids::{ChangeId, Position};
-use crate::lang::{DefinitionKind, EventRef, Expr, Workspace};
+use crate::lang::{DefinitionKind, EventRef, Expr, Selector, Workspace, Zone};
 use crate::model::{DeadLetterReason, Membership, Value};
 use crate::plan::schema::Schema;
 use crate::time::{Millis, Timestamp};
@@ -53,28 +64,55 @@ struct Rules {
     workspace: Arc<Workspace>,
     schema: Arc<Schema>,
     settings: Settings,
-    /// Operands of `for at least`, each once, inner ones before outer ones, in the order of the definitions.
-    dwells: Vec<Expr>,
+    /// What is remembered since it turned, each once: operands of `for at least` and of `enter after`, inner ones before outer ones, in
+    /// the order of the definitions. The calendar is part of the meaning.
+    dwells: Vec<(ZoneOf, Expr)>,
     /// By definition: the dwells that no definition before it has.
     dwells_of: Vec<Vec<usize>>,
+    /// By definition: the dwell of `enter after`.
+    enter_dwells: Vec<Option<usize>>,
+    /// By definition.
+    zones: Vec<ZoneOf>,
+    named_zones: Vec<(String, TimeZone)>,
+    workspace_zone: TimeZone,
+    /// All selectors: which of them an event is one of is found out once, when it is applied.
+    selectors: Vec<(ZoneOf, Selector)>,
+    /// Places in `selectors` and in `dwells` by the address of the node, so that nothing has to be compared.
+    selector_at: HashMap<usize, usize>,
+    dwell_at: HashMap<usize, usize>,
+    patterns: BTreeMap<String, regex::Regex>,
+    uses_trait_changed: bool,
     constants: instants::Constants,
-    zone: jiff::tz::TimeZone,
+}
+
+/// By whose calendar a definition goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ZoneOf {
+    /// The customer's, at its place in time.
+    Customer,
+    Workspace,
+    /// Place in [`Rules::named_zones`].
+    Named(usize),
 }
 
 /// Everything that happened to one customer.
 #[derive(Clone, Debug, PartialEq)]
 struct Customer {
+    name: String,
     first_seen: Timestamp,
     /// Greatest `ts` applied.
     greatest_ts: Timestamp,
     /// In the order of application.
-    events: Vec<Occurrence>,
+    events: Vec<Arc<Occurrence>>,
     /// Value with the `ts` that set it.
     traits: Vec<Option<(Timestamp, Value)>>,
     consents: Vec<Option<(Timestamp, bool, Option<Timestamp>)>>,
     lists: Vec<Option<(Timestamp, bool)>>,
     ids: Vec<KnownId>,
     cart: Cart,
+    session: Option<Session>,
+    /// That of the trait `timezone`, else the workspace's.
+    zone: TimeZone,
     /// Since when the operand has held, by [`Rules::dwells`].
     dwells: Vec<Option<Timestamp>>,
     /// By definition.
@@ -82,6 +120,8 @@ struct Customer {
     seq: u64,
     /// Timers with a deadline up to here have fired.
     fired_through: Timestamp,
+    /// How many steps there were.
+    steps: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -90,10 +130,26 @@ struct Occurrence {
     /// Order of application.
     order: u64,
     kind: EventRef,
-    /// By the catalogue's property index; those that no definition uses are missing.
+    /// By the catalogue's property index; those that no definition uses are missing. Of `trait_changed`: name, from, to.
     properties: Vec<Value>,
     /// Where it stands in the cart's fold, if it is a cart event.
     place: Option<Place>,
+    /// R13, R31: not in order and older than the reorder buffer when it was applied, so that sequences ignore it.
+    too_late: bool,
+    /// Number of the session in which it counts.
+    session: Option<u32>,
+    /// The customer's zone when it was applied.
+    zone: TimeZone,
+    /// By [`Rules::selectors`].
+    selected: Vec<bool>,
+}
+
+/// The last session of a customer; it runs while the last activity is younger than the gap.
+#[derive(Clone, Debug, PartialEq)]
+struct Session {
+    number: u32,
+    start: Timestamp,
+    last: Timestamp,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -104,21 +160,6 @@ struct KnownId {
     body_hash: u64,
 }
 
-/// A membership as published.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Machine {
-    member: bool,
-    last: Option<LastChange>,
-    emit: Vec<(Box<str>, Value)>,
-}
-
-impl Machine {
-    /// Whether it was a member at `t`; an instant before the last change sees it as it was before that change (R12, R35).
-    fn was_member(&self, t: Timestamp) -> bool {
-        self.member != self.last.is_some_and(|last| t < last.since)
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct LastChange {
     id: ChangeId,
@@ -126,23 +167,114 @@ struct LastChange {
 }
 
 impl Rules {
+    fn new(workspace: Arc<Workspace>, schema: Arc<Schema>, settings: Settings) -> Rules {
+        let zone_named = |name: &str| TimeZone::get(name).unwrap_or(TimeZone::UTC);
+        let mut rules = Rules {
+            workspace_zone: zone_named(&workspace.catalogue.workspace.timezone),
+            constants: instants::Constants::of(&workspace.definitions),
+            schema,
+            settings,
+            dwells: Vec::new(),
+            dwells_of: Vec::new(),
+            enter_dwells: Vec::new(),
+            zones: Vec::new(),
+            named_zones: Vec::new(),
+            selectors: Vec::new(),
+            selector_at: HashMap::new(),
+            dwell_at: HashMap::new(),
+            patterns: BTreeMap::new(),
+            uses_trait_changed: false,
+            workspace: workspace.clone(),
+        };
+        for definition in &workspace.definitions {
+            // R24: without `timezone`, and for what cannot have one, the customer's.
+            let zone = match &definition.kind {
+                DefinitionKind::Segment(segment) => match &segment.timezone {
+                    Zone::Customer => ZoneOf::Customer,
+                    Zone::Workspace => ZoneOf::Workspace,
+                    Zone::Named(name) => {
+                        rules.named_zones.push((name.clone(), zone_named(name)));
+                        ZoneOf::Named(rules.named_zones.iter().position(|(n, _)| n == name).expect("it was pushed"))
+                    }
+                },
+                _ => ZoneOf::Customer,
+            };
+            rules.zones.push(zone);
+            let (from, dwells) = (rules.dwells.len(), &mut rules.dwells);
+            let mut enter = None;
+            match &definition.kind {
+                DefinitionKind::Segment(s) => {
+                    std::iter::once(&s.when).chain(&s.exit_when).for_each(|e| dwells_in(e, zone, dwells));
+                    if s.enter_after.is_some() {
+                        enter = Some(remember(machine::entry_condition(s), zone, dwells));
+                    }
+                }
+                DefinitionKind::Stages(s) => s.stages.iter().for_each(|(_, e)| dwells_in(e, zone, dwells)),
+                DefinitionKind::Points(p) => p.rules.iter().for_each(|(_, e)| dwells_in(e, zone, dwells)),
+                DefinitionKind::Score(_) => {}
+            }
+            rules.enter_dwells.push(enter);
+            rules.dwells_of.push((from..rules.dwells.len()).collect());
+        }
+        let mut collect = Collect::default();
+        for (definition, zone) in workspace.definitions.iter().zip(&rules.zones) {
+            collect.zone = Some(*zone);
+            walk::definition(definition, &mut collect);
+        }
+        for (zone, operand) in &rules.dwells {
+            collect.zone = Some(*zone);
+            walk::expr(operand, &mut collect);
+        }
+        for (zone, selector) in collect.selectors {
+            let known = rules.selectors.iter().position(|(z, s)| *z == zone && s == selector);
+            rules.selector_at.insert(address(selector), known.unwrap_or(rules.selectors.len()));
+            if known.is_none() {
+                rules.selectors.push((zone, selector.clone()));
+            }
+        }
+        for (zone, operand) in collect.operands {
+            let place = rules.dwells.iter().position(|(z, d)| *z == zone && d == operand).expect("all dwells were collected");
+            rules.dwell_at.insert(address(operand), place);
+        }
+        rules.patterns =
+            collect.patterns.iter().map(|p| ((*p).clone(), regex::Regex::new(p).expect("the compiler has checked patterns"))).collect();
+        rules.uses_trait_changed =
+            rules.selectors.iter().any(|(_, s)| s.members.iter().any(|m| m.events.contains(&EventRef::TraitChanged)));
+        rules
+    }
+
     /// Place of the operand of a dwell in [`Rules::dwells`].
-    fn dwell(&self, operand: &Expr) -> usize {
-        self.dwells.iter().position(|d| d == operand).expect("all dwells were collected")
+    fn dwell(&self, zone: ZoneOf, operand: &Expr) -> usize {
+        let find = || self.dwells.iter().position(|(z, d)| *z == zone && d == operand).expect("all dwells were collected");
+        self.dwell_at.get(&address(operand)).copied().unwrap_or_else(find)
     }
 
-    /// Local midnight in the workspace's zone; the first existing instant of the date (S10).
-    fn midnight(&self, day: i32) -> Timestamp {
-        let (year, month, day) = crate::time::civil_from_days(i64::from(day));
-        jiff::civil::Date::new(year as i16, month as i8, day as i8)
-            .ok()
-            .and_then(|d| d.to_zoned(self.zone.clone()).ok())
-            .map_or(Timestamp::MAX, |z| Timestamp(z.timestamp().as_millisecond()))
+    /// Place of a selector in [`Rules::selectors`].
+    fn column(&self, selector: &Selector) -> Option<usize> {
+        self.selector_at.get(&address(selector)).copied()
     }
 
-    fn new_customer(&self, ts: Timestamp) -> Customer {
+    /// `customer`: the zone that counts where the customer's is asked for.
+    fn zone<'z>(&'z self, of: ZoneOf, customer: &'z TimeZone) -> &'z TimeZone {
+        match of {
+            ZoneOf::Customer => customer,
+            ZoneOf::Workspace => &self.workspace_zone,
+            ZoneOf::Named(i) => &self.named_zones[i].1,
+        }
+    }
+
+    fn session_gap(&self) -> Millis {
+        self.settings.session_gap.unwrap_or(self.workspace.catalogue.workspace.session_gap)
+    }
+
+    fn new_customer(&self, name: &str, ts: Timestamp) -> Customer {
         let catalogue = &self.workspace.catalogue;
+        let machine = |d: &crate::lang::Definition| match &d.kind {
+            DefinitionKind::Stages(stages) => Machine { stage: stages.stages.len(), ..Machine::default() },
+            _ => Machine::default(),
+        };
         Customer {
+            name: name.into(),
             first_seen: ts,
             greatest_ts: Timestamp::MIN,
             events: Vec::new(),
@@ -151,46 +283,69 @@ impl Rules {
             lists: vec![None; catalogue.lists.len()],
             ids: Vec::new(),
             cart: Cart::default(),
+            session: None,
+            zone: self.workspace_zone.clone(),
             dwells: vec![None; self.dwells.len()],
-            machines: vec![Machine::default(); self.workspace.definitions.len()],
+            machines: self.workspace.definitions.iter().map(machine).collect(),
             seq: 0,
             fired_through: Timestamp::MIN,
+            steps: 0,
         }
     }
 }
 
+fn address<T>(node: &T) -> usize {
+    std::ptr::from_ref(node) as usize
+}
+
+/// Finds selectors, operands of dwells and patterns.
+#[derive(Default)]
+struct Collect<'a> {
+    zone: Option<ZoneOf>,
+    selectors: Vec<(ZoneOf, &'a Selector)>,
+    operands: Vec<(ZoneOf, &'a Expr)>,
+    patterns: Vec<&'a String>,
+}
+
+impl<'a> walk::Visit<'a> for Collect<'a> {
+    fn expr(&mut self, expr: &'a Expr) {
+        match expr {
+            Expr::HeldFor { of, .. } => self.operands.extend(self.zone.map(|z| (z, &**of))),
+            Expr::Matches { pattern, .. } => self.patterns.push(pattern),
+            _ => {}
+        }
+    }
+
+    fn selector(&mut self, selector: &'a Selector) {
+        self.selectors.extend(self.zone.map(|z| (z, selector)));
+    }
+}
+
 /// Operands of `for at least`, inner before outer.
-fn dwells_in(expr: &Expr, out: &mut Vec<Expr>) {
+fn dwells_in(expr: &Expr, zone: ZoneOf, out: &mut Vec<(ZoneOf, Expr)>) {
     match expr {
-        Expr::And(all) | Expr::Or(all) => all.iter().for_each(|e| dwells_in(e, out)),
-        Expr::Not(e) => dwells_in(e, out),
+        Expr::And(all) | Expr::Or(all) => all.iter().for_each(|e| dwells_in(e, zone, out)),
+        Expr::Not(e) => dwells_in(e, zone, out),
         Expr::HeldFor { of, .. } => {
-            dwells_in(of, out);
-            if !out.contains(of) {
-                out.push((**of).clone());
-            }
+            dwells_in(of, zone, out);
+            remember((**of).clone(), zone, out);
         }
         _ => {}
     }
 }
 
+/// The place of a dwell, which is added where it is new.
+fn remember(operand: Expr, zone: ZoneOf, out: &mut Vec<(ZoneOf, Expr)>) -> usize {
+    let known = out.iter().position(|(z, d)| *z == zone && *d == operand);
+    known.unwrap_or_else(|| {
+        out.push((zone, operand));
+        out.len() - 1
+    })
+}
+
 impl Oracle {
     pub fn new(workspace: Arc<Workspace>, schema: Arc<Schema>, settings: Settings) -> Oracle {
-        let (mut dwells, mut dwells_of) = (Vec::new(), Vec::new());
-        for definition in &workspace.definitions {
-            let from = dwells.len();
-            match &definition.kind {
-                DefinitionKind::Segment(s) => std::iter::once(&s.when).chain(&s.exit_when).for_each(|e| dwells_in(e, &mut dwells)),
-                DefinitionKind::Stages(s) => s.stages.iter().for_each(|(_, e)| dwells_in(e, &mut dwells)),
-                DefinitionKind::Points(p) => p.rules.iter().for_each(|(_, e)| dwells_in(e, &mut dwells)),
-                DefinitionKind::Score(_) => {}
-            }
-            dwells_of.push((from..dwells.len()).collect());
-        }
-        let zone = jiff::tz::TimeZone::get(&workspace.catalogue.workspace.timezone).unwrap_or(jiff::tz::TimeZone::UTC);
-        let constants = instants::Constants::of(&workspace.definitions);
-        let rules = Rules { workspace, schema, settings, dwells, dwells_of, constants, zone };
-        Oracle { rules, clock: Timestamp::MIN, customers: BTreeMap::new() }
+        Oracle { rules: Rules::new(workspace, schema, settings), clock: Timestamp::MIN, customers: BTreeMap::new() }
     }
 
     /// Whether the oracle evaluates everything that the definitions use.
@@ -215,8 +370,8 @@ impl Oracle {
         }
         let before_clock = self.clock.0.saturating_sub(1);
         let through = Timestamp(before_clock.max(idle_until.map_or(i64::MIN, |t| t.0)));
-        for (name, customer) in &mut self.customers {
-            if let Some(last) = steps::fire(&self.rules, name, customer, through, out) {
+        for customer in self.customers.values_mut() {
+            if let Some(last) = steps::fire(&self.rules, customer, through, out) {
                 self.clock = self.clock.max(last);
             }
         }
@@ -249,7 +404,7 @@ impl Oracle {
         let name = batch.text(record.customer).to_string();
         let rules = &self.rules;
         let before = self.customers.get_mut(&name).map(|customer| {
-            steps::fire(rules, &name, customer, Timestamp(t.0.saturating_sub(1)), out);
+            steps::fire(rules, customer, Timestamp(t.0.saturating_sub(1)), out);
             customer.clone()
         });
         if let (Some(customer), Some(id), Body::Event { event, .. }) = (self.customers.get_mut(&name), record.id, record.body) {
@@ -268,14 +423,14 @@ impl Oracle {
         }
         let is_new = before.is_none();
         out.counts.new_customers += u64::from(is_new);
-        let customer = self.customers.entry(name.clone()).or_insert_with(|| rules.new_customer(ts));
+        let customer = self.customers.entry(name.clone()).or_insert_with(|| rules.new_customer(&name, ts));
         if is_new && let (Some(id), Body::Event { event, .. }) = (record.id, record.body) {
             let window = rules.workspace.catalogue.events[event.at()].dedup.unwrap_or(rules.settings.duplicate_window);
             customer.ids.push(KnownId { id: batch.text(id).to_string(), arrival: t, window, body_hash: record.body_hash });
         }
         customer.take(rules, batch, record, ts, t);
         let id = record.id.map(|id| batch.text(id).into());
-        steps::record(rules, &name, before.as_ref(), customer, steps::RecordStep { t, ts, id, position: record.position }, out);
+        steps::record(rules, before.as_ref(), customer, steps::RecordStep { t, ts, id, position: record.position }, out);
         customer.greatest_ts = customer.greatest_ts.max(ts);
         customer.fired_through = Timestamp(t.0.saturating_sub(1));
     }
@@ -283,15 +438,24 @@ impl Oracle {
     /// Present memberships of a customer, in the order of the definitions.
     pub fn memberships(&self, customer: &str) -> Vec<Membership> {
         let Some(state) = self.customers.get(customer) else { return Vec::new() };
-        let members = self.rules.workspace.definitions.iter().zip(&state.machines).filter(|(_, m)| m.member);
-        members
-            .map(|(definition, machine)| Membership {
-                customer: customer.into(),
-                segment: definition.name.as_str().into(),
-                stage: None,
-                since: machine.last.map_or(Timestamp::MIN, |l| l.since),
-                version: definition.hash,
-                emit: machine.emit.clone(),
+        let present = self.rules.workspace.definitions.iter().zip(&state.machines);
+        present
+            .filter_map(|(definition, machine)| {
+                let last = machine.last?;
+                let stage = match &definition.kind {
+                    // Listed from the first move on (R61).
+                    DefinitionKind::Stages(stages) => Some(eval::stage_name(stages, machine.stage).into()),
+                    _ if machine.member => None,
+                    _ => return None,
+                };
+                Some(Membership {
+                    customer: customer.into(),
+                    segment: definition.name.as_str().into(),
+                    stage,
+                    since: last.since,
+                    version: definition.hash,
+                    emit: machine.emit.clone(),
+                })
             })
             .collect()
     }
@@ -322,27 +486,42 @@ impl Customer {
                     properties[slot.property.at()] = value::from_datum(batch, *datum);
                 }
                 let order = self.events.len() as u64;
+                let ty = &catalogue.events[event.at()];
                 let is_cart = catalogue.cart.iter().any(|r| r.event == event);
-                let buffer = catalogue.events[event.at()].lateness.unwrap_or(rules.settings.reorder_buffer);
-                let place = is_cart.then(|| {
-                    let last = self.events.iter().filter_map(|e| e.place).max();
-                    match last {
-                        // R31, R41: later than the buffer and not in order.
-                        Some(last) if t - ts > buffer && ts < self.greatest_ts => Place { ts: last.ts.max(ts), order },
-                        _ => Place { ts, order },
-                    }
+                let buffer = ty.lateness.unwrap_or(rules.settings.reorder_buffer);
+                // R31, R41: later than the buffer and not in order.
+                let too_late = t - ts > buffer && ts < self.greatest_ts;
+                let place = is_cart.then(|| match self.events.iter().filter_map(|e| e.place).max() {
+                    Some(last) if too_late => Place { ts: last.ts.max(ts), order },
+                    _ => Place { ts, order },
                 });
-                self.events.push(Occurrence { ts, order, kind: EventRef::Catalogue(event), properties, place });
+                if ty.is_activity {
+                    self.carry_session_on(ts, t, rules.session_gap());
+                }
+                self.happened(rules, Occurrence { place, too_late, ..self.occurrence(ts, EventRef::Catalogue(event), properties) });
                 if is_cart {
-                    let events: Vec<_> = self.events.iter().filter_map(|e| e.place.map(|place| (place, e))).collect();
+                    let events: Vec<_> = self.events.iter().filter_map(|e| e.place.map(|place| (place, &**e))).collect();
                     self.cart = Cart::fold(catalogue, &events, self.cart.changed_at);
                 }
             }
             Body::Traits(range) => {
                 for (index, datum) in batch.traits(range) {
                     let stored = &mut self.traits[index.at()];
-                    if stored.as_ref().is_none_or(|(at, _)| *at <= ts) {
-                        *stored = Some((ts, value::from_datum(batch, *datum)));
+                    if stored.as_ref().is_some_and(|(at, _)| *at > ts) {
+                        continue;
+                    }
+                    let to = value::from_datum(batch, *datum);
+                    let from = stored.replace((ts, to.clone())).map_or(Value::Missing, |(_, value)| value);
+                    let name = &catalogue.traits[index.at()].name;
+                    if name == "timezone" {
+                        let zone = if let Value::Text(name) = &to { TimeZone::get(name).ok() } else { None };
+                        self.zone = zone.unwrap_or_else(|| rules.workspace_zone.clone());
+                    }
+                    // R25, R43: for a first value and for null too, not for an equal one.
+                    if from != to && rules.uses_trait_changed {
+                        let too_late = t - ts > rules.settings.reorder_buffer && ts < self.greatest_ts;
+                        let properties = vec![Value::Text(name.as_str().into()), from, to];
+                        self.happened(rules, Occurrence { too_late, ..self.occurrence(ts, EventRef::TraitChanged, properties) });
                     }
                 }
             }
@@ -359,6 +538,38 @@ impl Customer {
                 }
             }
             Body::Nothing | Body::Ignored | Body::Rejected { .. } => {}
+        }
+    }
+
+    fn occurrence(&self, ts: Timestamp, kind: EventRef, properties: Vec<Value>) -> Occurrence {
+        let order = self.events.len() as u64;
+        let (zone, selected) = (self.zone.clone(), Vec::new());
+        Occurrence { ts, order, kind, properties, place: None, too_late: false, session: None, zone, selected }
+    }
+
+    fn happened(&mut self, rules: &Rules, mut event: Occurrence) {
+        // R33: it counts in the session that runs when it is applied, or in none for ever.
+        let gap = rules.session_gap();
+        event.session = self.session.as_ref().filter(|s| s.start <= event.ts && event.ts - s.last < gap).map(|s| s.number);
+        let view = |zone| View { rules, customer: self, t: event.ts, zone, key: None };
+        event.selected = rules.selectors.iter().map(|(zone, s)| view(*zone).selects_by_filter(s, &event)).collect();
+        self.events.push(Arc::new(event));
+    }
+
+    /// R19, R33: an activity event at `ts`, applied at `t`.
+    fn carry_session_on(&mut self, ts: Timestamp, t: Timestamp, gap: Millis) {
+        match &mut self.session {
+            Some(session) if ts - session.last < gap => {
+                if ts >= session.start {
+                    session.last = session.last.max(ts);
+                } else if session.start - ts < gap && t - session.last < gap {
+                    session.start = ts;
+                }
+            }
+            other => {
+                let number = other.as_ref().map_or(0, |s| s.number + 1);
+                *other = Some(Session { number, start: ts, last: ts });
+            }
         }
     }
 }

@@ -163,12 +163,13 @@ pub fn same(left: &Value, right: &Value) -> bool {
     }
 }
 
-/// All instants inside a value; days of a date count through `midnight`.
-pub fn instants(value: &Value, midnight: &dyn Fn(i32) -> Timestamp, out: &mut Vec<Timestamp>) {
+/// All instants, dates and lengths of time inside a value.
+pub fn instants(value: &Value, out: &mut Vec<Timestamp>, dates: &mut Vec<i32>, lengths: &mut Vec<Millis>) {
     match value {
         Value::Instant(t) => out.push(*t),
-        Value::Date(d) => out.push(midnight(*d)),
-        Value::List(items) | Value::Record(items) => items.iter().for_each(|v| instants(v, midnight, out)),
+        Value::Date(d) => dates.push(*d),
+        Value::Duration(d) => lengths.push(*d),
+        Value::List(items) | Value::Record(items) => items.iter().for_each(|v| instants(v, out, dates, lengths)),
         _ => {}
     }
 }

@@ -3,14 +3,14 @@
 use crate::lang::{Definition, DefinitionKind, Expr, Selector, Term, TimeWindow, Window};
 
 /// What wants to see the parts.
-pub trait Visit {
-    fn expr(&mut self, _: &Expr) {}
-    fn term(&mut self, _: &Term) {}
-    fn window(&mut self, _: &Window) {}
-    fn selector(&mut self, _: &Selector) {}
+pub trait Visit<'a> {
+    fn expr(&mut self, _: &'a Expr) {}
+    fn term(&mut self, _: &'a Term) {}
+    fn window(&mut self, _: &'a Window) {}
+    fn selector(&mut self, _: &'a Selector) {}
 }
 
-pub fn definition(definition: &Definition, visit: &mut impl Visit) {
+pub fn definition<'a>(definition: &'a Definition, visit: &mut impl Visit<'a>) {
     match &definition.kind {
         DefinitionKind::Segment(segment) => {
             std::iter::once(&segment.when).chain(&segment.exit_when).for_each(|e| expr(e, visit));
@@ -22,7 +22,7 @@ pub fn definition(definition: &Definition, visit: &mut impl Visit) {
     }
 }
 
-pub fn expr(of: &Expr, visit: &mut impl Visit) {
+pub fn expr<'a>(of: &'a Expr, visit: &mut impl Visit<'a>) {
     visit.expr(of);
     match of {
         Expr::And(all) | Expr::Or(all) => all.iter().for_each(|e| expr(e, visit)),
@@ -66,7 +66,7 @@ pub fn expr(of: &Expr, visit: &mut impl Visit) {
     }
 }
 
-pub fn term(of: &Term, visit: &mut impl Visit) {
+pub fn term<'a>(of: &'a Term, visit: &mut impl Visit<'a>) {
     visit.term(of);
     match of {
         Term::Aggregate { of, window: within, .. } => {
@@ -80,14 +80,14 @@ pub fn term(of: &Term, visit: &mut impl Visit) {
     }
 }
 
-fn window(of: &Window, visit: &mut impl Visit) {
+fn window<'a>(of: &'a Window, visit: &mut impl Visit<'a>) {
     visit.window(of);
     if let Window::SinceLast(since) = of {
         selector(since, visit);
     }
 }
 
-pub fn selector(of: &Selector, visit: &mut impl Visit) {
+pub fn selector<'a>(of: &'a Selector, visit: &mut impl Visit<'a>) {
     visit.selector(of);
     of.members.iter().filter_map(|m| m.filter.as_ref()).for_each(|e| expr(e, visit));
 }

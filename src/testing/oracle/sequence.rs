@@ -1,0 +1,119 @@
+//! Sequences by looking back from each event (LANGUAGE.md S20-S22, R13-R16, R31, R37, R60): an event reaches a step if the most recent
+//! event that reached the step before it is near enough. Nothing is carried along.
+
+use super::Occurrence;
+use super::eval::View;
+use crate::lang::{Sequence, TimeWindow, Unit, Window};
+use crate::model::Value;
+use crate::time::Timestamp;
+
+/// One completed match.
+#[derive(Clone, Copy, Debug)]
+pub struct Completion<'a> {
+    /// Of its last event, or the end of the wait of a trailing `no`.
+    pub at: Timestamp,
+    /// The last event that took part.
+    pub by: &'a Occurrence,
+    by_event: bool,
+}
+
+impl<'a> View<'a> {
+    /// Whether the window holds the sequence; with `per`, for some key.
+    pub fn sequence(&self, sequence: &Sequence) -> bool {
+        match &sequence.per {
+            None => self.completed(sequence, None),
+            Some(_) => !self.sequence_keys(sequence).is_empty(),
+        }
+    }
+
+    /// The keys for which it holds.
+    pub fn sequence_keys(&self, sequence: &Sequence) -> Vec<Value> {
+        let Some(path) = &sequence.per else { return Vec::new() };
+        let mut keys: Vec<Value> = Vec::new();
+        for event in self.sequence_events(sequence) {
+            let key = self.property(event, path);
+            if !key.is_missing() && !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        keys.retain(|key| self.completed(sequence, Some(key)));
+        keys
+    }
+
+    fn completed(&self, sequence: &Sequence, key: Option<&Value>) -> bool {
+        let all = self.completions(sequence, key);
+        match &sequence.window {
+            Window::Ever => !all.is_empty(),
+            window => all.iter().max_by_key(|c| c.at).is_some_and(|newest| self.completion_in(window, newest)),
+        }
+    }
+
+    fn completion_in(&self, window: &Window, completion: &Completion) -> bool {
+        match window {
+            // A wait ends after all events of that millisecond.
+            Window::SinceLast(selector) if !completion.by_event => self.newest(selector).is_none_or(|y| completion.at >= y.ts),
+            Window::SinceLast(_) | Window::This(Unit::Session) if completion.by_event => self.event_in(window, completion.by),
+            _ => self.instant_in(&TimeWindow::Past(window.clone()), completion.at),
+        }
+    }
+
+    /// Events of any of its selectors up to now, by S18, without those that came too late for it.
+    fn sequence_events(&self, sequence: &Sequence) -> Vec<&'a Occurrence> {
+        let mut all: Vec<&'a Occurrence> = self.customer.events.iter().map(|e| &**e).filter(|e| e.ts <= self.t && !e.too_late).collect();
+        all.retain(|e| {
+            sequence.steps.iter().any(|s| self.selects(&s.selector, e) || s.without.as_ref().is_some_and(|w| self.selects(w, e)))
+        });
+        if let Some(path) = &sequence.per {
+            // In the order of application here.
+            super::keys::forget_old_keys(&mut all, |e| self.property(e, path));
+        }
+        all.sort_by_key(|e| (e.ts, e.order));
+        all
+    }
+
+    /// All completions up to now.
+    pub fn completions(&self, sequence: &Sequence, key: Option<&Value>) -> Vec<Completion<'a>> {
+        let mut events = self.sequence_events(sequence);
+        if let (Some(key), Some(path)) = (key, &sequence.per) {
+            events.retain(|e| self.property(e, path) == *key);
+        }
+        let trailing = sequence.steps.last().filter(|s| s.absent);
+        let steps = &sequence.steps[..sequence.steps.len() - usize::from(trailing.is_some())];
+        // Start of the way by which each event reaches each step.
+        let mut reached: Vec<Vec<Option<Timestamp>>> = Vec::new();
+        for (i, event) in events.iter().enumerate() {
+            let row = steps.iter().enumerate().map(|(s, step)| {
+                if !self.selects(&step.selector, event) {
+                    return None;
+                }
+                if s == 0 {
+                    return Some(event.ts);
+                }
+                let before = (0..i).rev().find(|j| reached[*j][s - 1].is_some())?;
+                let between = &events[before + 1..i];
+                if step.without.as_ref().is_some_and(|w| between.iter().any(|e| self.selects(w, e))) {
+                    return None;
+                }
+                let (gap, start) = (event.ts - events[before].ts, reached[before][s - 1]?);
+                let near = step.within.is_none_or(|d| gap < d) && step.at_least_later.is_none_or(|d| gap >= d);
+                (near && sequence.all_within.is_none_or(|d| event.ts - start < d)).then_some(start)
+            });
+            let row = row.collect();
+            reached.push(row);
+        }
+        let last = steps.len() - 1;
+        let ends = (0..events.len()).filter(|i| reached[*i][last].is_some());
+        match trailing.and_then(|step| step.within.map(|d| (step, d))) {
+            None => ends.map(|i| Completion { at: events[i].ts, by: events[i], by_event: true }).collect(),
+            Some((step, wait)) => ends
+                .filter(|i| {
+                    let until = events[*i].ts + wait;
+                    let later = (i + 1..events.len()).take_while(|j| events[*j].ts < until);
+                    let broken = later.into_iter().any(|j| reached[j][last].is_some() || self.selects(&step.selector, events[j]));
+                    until <= self.t && !broken
+                })
+                .map(|i| Completion { at: events[i].ts + wait, by: events[i], by_event: false })
+                .collect(),
+        }
+    }
+}
