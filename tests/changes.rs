@@ -136,3 +136,21 @@ fn waterfalls_and_chains_of_segments_are_cheap() {
     assert_eq!(out.len(), 2_000);
     assert!(out[63].contains("s63 until 1h"), "{}", out[63]);
 }
+
+#[test]
+fn sequences_say_which_completion_and_when() {
+    is(
+        "event a { }\nevent b { }\nsegment s { when sequence(a then b within 10m) in last 1h }\n\
+         segment t { when sequence(a then no b within 1h) between 30m and 2h ago }\n\
+         segment u { when not sequence(a then no b within 1h) ever and any a ever }\n---\n\
+         at 0s c1 a {}\nat 5m c1 b {}\nat 1h c1 a {}\nclock 5h",
+        &[
+            "1 entered u until 1h; not sequence(a then no b within 1h) ever [not completed before 2026-01-05T01:00:00.000Z / ], any a ever [1 / 1]; ",
+            "2 entered s until 1h5m; sequence(a then b within 10m) in last 1h [completed at 2026-01-05T00:05:00.000Z, 0ms ago / 1h]; ",
+            "3 exited s until -; sequence(a then b within 10m) in last 1h [completed at 2026-01-05T00:05:00.000Z, 1h ago / 1h]; ",
+            "4 exited u until -; not sequence(a then no b within 1h) ever [completed at 2026-01-05T02:00:00.000Z, 0ms ago / ]; ",
+            "5 entered t until 4h; sequence(a then no b within 1h) between 30m and 2h ago [completed at 2026-01-05T02:00:00.000Z, 30m ago / 30m to 2h]; ",
+            "6 exited t until -; sequence(a then no b within 1h) between 30m and 2h ago [completed at 2026-01-05T02:00:00.000Z, 2h ago / 30m to 2h]; ",
+        ],
+    );
+}

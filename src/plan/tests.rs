@@ -121,3 +121,35 @@ fn the_report_says_when_time_alone_changes_a_segment() {
     assert_eq!(line("idle", "touched"), "bought, viewed");
     assert_eq!(line("plus", "touched"), "traits");
 }
+
+#[test]
+fn a_sequence_is_kept_once_for_all_its_windows() {
+    let plan = plan(
+        "segment recent { when sequence(viewed then bought within 10m) in last 1d }
+         segment old { when sequence(viewed then bought within 10m) at least 1d ago }
+         segment absent { when sequence(viewed then no bought within 1h) in last 1d }
+         segment twice { when sequence(viewed then viewed) ever }",
+    );
+    let sequences: Vec<_> = plan.features.iter().filter(|f| matches!(f.kind, FeatureKind::Sequence(_))).collect();
+    let edges: Vec<Vec<(String, bool, bool)>> =
+        sequences.iter().map(|f| f.edges.iter().map(|e| (plan.unit_name(e.unit), e.enters, e.exits)).collect()).collect();
+    let edge = |segment: &str, enters, exits| (segment.to_string(), enters, exits);
+    // A completion that nothing can take back only gets newer.
+    let want =
+        [vec![edge("recent", true, false), edge("old", true, true)], vec![edge("absent", true, true)], vec![edge("twice", true, false)]];
+    let sorted = |mut all: Vec<Vec<(String, bool, bool)>>| {
+        all.iter_mut().for_each(|edges| edges.sort());
+        all.sort();
+        all
+    };
+    assert_eq!(sorted(edges), sorted(want.to_vec()));
+    let line = |segment: &str, heading: &str| {
+        let report = plan.report().into_iter().find(|r| r.segment == segment).expect("reported");
+        report.lines.into_iter().find(|(h, _)| h == heading).expect("said").1
+    };
+    assert_eq!(line("absent", "time"), "can change without a record, 1d after a completion; 1h after `viewed then no bought`");
+    assert!(line("recent", "state").contains("sequence(viewed then bought)"), "{}", line("recent", "state"));
+    assert_eq!(line("recent", "history"), "complete 1d10m after the first record");
+    assert_eq!(line("twice", "time"), "changes by records only");
+    assert_eq!(line("recent", "touched"), "bought, viewed");
+}

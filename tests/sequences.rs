@@ -1,0 +1,127 @@
+//! Sequences through the whole engine: what decides them depends on the records and their order alone, never on batches, snapshots,
+//! wake-ups or how often a customer was tidied up.
+
+use std::sync::Arc;
+
+use segmentd::engine::batch::Batch;
+use segmentd::engine::output::Outputs;
+use segmentd::engine::{Engine, Settings};
+use segmentd::lang::{SourceFile, compile};
+use segmentd::plan::Plan;
+use segmentd::segtest::script::{EPOCH, RecordBody, RecordStep};
+use segmentd::testing::against::{Feed, sort};
+use segmentd::time::Millis;
+
+const DEFINITIONS: &str = "
+event a is activity { n int }
+event b is activity { n int  lateness 25m }
+event c { n int  lateness 2m }
+segment chain    { when sequence(a then b within 10m then c within 20m) in last 30m }
+segment total    { when sequence(a[n = 0] then b then c all within 40m) ever }
+segment twice    { when sequence(a then a at least 15m later) in last 20m }
+segment direct   { when sequence(a then b within 30m without (c | a[n = 1])) between 5m and 40m ago }
+segment dropped  { when sequence(a then no b within 15m) in last 1h  exit when any c in last 5m }
+segment latched  { when sequence(a then b within 5m then no c within 10m) ever }
+segment older    { when sequence(b then no b within 12m) at least 20m ago }
+segment dwelling { when sequence(a then no c within 10m) in last 40m for at least 10m }
+segment both     { when in segment dropped and not sequence(b then b within 10m) in last 25m }
+";
+
+fn plan() -> Arc<Plan> {
+    let compiled = compile(&[SourceFile::new("sequences.seg", DEFINITIONS)]);
+    let errors: Vec<_> = compiled.errors().map(|d| d.to_string()).collect();
+    Arc::new(Plan::compile(Arc::new(compiled.workspace.unwrap_or_else(|| panic!("{}", errors.join("\n"))))))
+}
+
+/// A log of three customers, out of order by up to half an hour, ties included.
+fn log(seed: u64) -> Vec<RecordStep> {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut now = EPOCH;
+    (0..160)
+        .map(|i| {
+            now = now + Millis(60_000 * rng.i64(0..4));
+            let late = [0, 0, 0, rng.i64(0..11), rng.i64(0..31)][rng.usize(0..5)];
+            RecordStep {
+                at: now,
+                customer: format!("c{}", rng.u8(0..3)),
+                ts: Some(now - Millis(60_000 * late)),
+                id: (rng.u8(0..3) > 0).then(|| format!("e{i}")),
+                body: RecordBody::Event {
+                    name: ["a", "b", "c"][rng.usize(0..3)].into(),
+                    properties: format!("{{\"n\":{}}}", rng.u8(0..2)),
+                },
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn batches_snapshots_and_wake_ups_leave_no_trace() {
+    let plan = plan();
+    let (mut changes, mut late) = (0, 0);
+    let mut entered = std::collections::BTreeSet::new();
+    for seed in 0..40 {
+        let records = log(seed);
+        let end = Some(records.last().expect("records").at + Millis(4 * 3_600_000));
+        let run = |step: &mut dyn FnMut(usize, &mut Engine, &mut Outputs), whole: bool| {
+            let (mut engine, mut out, mut batch) = (Engine::new(plan.clone(), Settings::default()), Outputs::default(), Batch::default());
+            let mut feed = Feed::new(&plan);
+            for (i, record) in records.iter().enumerate() {
+                feed.push(record, &mut batch);
+                if !whole {
+                    engine.apply(&batch, None, &mut out);
+                    batch.clear();
+                    step(i, &mut engine, &mut out);
+                }
+            }
+            engine.apply(&batch, end, &mut out);
+            sort(&mut out.changes);
+            (engine, out)
+        };
+        let (single, left) = run(&mut |_, _, _| {}, false);
+        let (batched, right) = run(&mut |_, _, _| {}, true);
+        let (woken, third) = run(
+            &mut |i, engine, out| {
+                // Up to just before the next record: what is due fires, and customers whose ids have expired are tidied up.
+                let until = records.get(i + 1).map_or(records[i].at, |next| next.at - Millis(1));
+                for t in [until - Millis(30_000), until] {
+                    engine.apply(&Batch::default(), Some(t), out);
+                }
+            },
+            false,
+        );
+        let (reloaded, fourth) = run(
+            &mut |_, engine, _| {
+                let mut bytes = Vec::new();
+                engine.save(&mut bytes);
+                *engine = Engine::load(plan.clone(), Settings::default(), &bytes).expect("its own bytes");
+            },
+            false,
+        );
+        for (way, engine, out) in [("batched", batched, &right), ("woken", woken, &third), ("reloaded", reloaded, &fourth)] {
+            assert_eq!(out.changes, left.changes, "seed {seed}, {way}");
+            assert_eq!(engine.digest(), single.digest(), "seed {seed}, {way}");
+            assert_eq!(out.counts.sequence_late_ignored, left.counts.sequence_late_ignored, "seed {seed}, {way}");
+        }
+        changes += left.changes.len();
+        late += left.counts.sequence_late_ignored;
+        entered.extend(left.changes.iter().map(|p| p.change.segment.to_string()));
+    }
+    assert!(changes > 2_000 && late > 500, "{changes} changes, {late} late: the log looks at nothing");
+    assert_eq!(entered.len(), plan.units.len() - 1, "some segment is never entered: {entered:?}");
+}
+
+#[test]
+fn more_events_than_are_buffered_are_counted() {
+    let plan = plan();
+    let (mut engine, mut out, mut batch) = (Engine::new(plan.clone(), Settings::default()), Outputs::default(), Batch::default());
+    let mut feed = Feed::new(&plan);
+    for i in 0..300 {
+        let body = RecordBody::Event { name: "a".into(), properties: "{\"n\":1}".into() };
+        feed.push(&RecordStep { at: EPOCH + Millis(i), customer: "c".into(), ts: None, id: None, body }, &mut batch);
+    }
+    engine.apply(&batch, None, &mut out);
+    assert_eq!(out.counts.sequence_late_ignored, 0);
+    // Sequences that watch `a`: chain, twice, direct, dropped, latched, dwelling; `total` asks for another n.
+    assert_eq!(out.counts.sequence_overflow, 6 * (300 - 256));
+}
