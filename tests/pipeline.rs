@@ -403,7 +403,8 @@ fn a_dead_letter_that_its_topic_would_not_take_goes_without_its_value() {
     let broker = cluster.broker.borrow();
     let letters = broker.committed(Partition::Output(Output::DeadLetters, ShardId(0)));
     assert_eq!((letters.len(), letters[0].key.as_deref(), letters[0].value.as_deref()), (1, Some(b"c".as_slice()), None));
-    let words: Vec<String> = letters[0].headers.iter().map(|(_, v)| String::from_utf8_lossy(v.as_deref().unwrap_or_default()).into_owned()).collect();
+    let words: Vec<String> =
+        letters[0].headers.iter().map(|(_, v)| String::from_utf8_lossy(v.as_deref().unwrap_or_default()).into_owned()).collect();
     assert!(words[1].contains("bytes of key and value are left out") && words[4] == "0", "{words:?}");
 }
 

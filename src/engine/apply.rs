@@ -197,7 +197,8 @@ impl Engine {
     /// anything turned.
     ///
     /// The budget is looked at only after something has turned, and counts only what the timers themselves put out: so each call gets on,
-    /// and where it ends does not depend on wake-ups that change nothing, nor on how much the batch's records put out.
+    /// and where it ends does not depend on wake-ups that change nothing, nor on how much the batch's records put out. For the same reason
+    /// the cursor names the timer that filled the budget and not the next one, which may be one that such a wake-up has looked at before.
     fn fire(&mut self, horizon: Timestamp, out: &mut Outputs) -> (Option<HerdCursor>, bool) {
         let start = out.bytes;
         let mut turned = false;
@@ -210,17 +211,15 @@ impl Engine {
             if customer::armed(self.store.get(due.slot)) != due.deadline {
                 continue;
             }
-            if turned && out.bytes - start >= self.program.settings.output_budget {
-                self.timers.arm(due.deadline, due.slot);
-                return (Some(HerdCursor { deadline: due.deadline, customer_hash: due.hash }), turned);
-            }
             self.take(due.slot);
             self.work.customer.armed = Timestamp::MAX;
             self.armed -= 1;
             let next = self.work.customer.next_due();
+            let mut full = false;
             if next <= due.deadline {
                 if self.deadline(next, out) {
                     turned = true;
+                    full = out.bytes - start >= self.program.settings.output_budget;
                     self.clock = self.clock.max(next);
                 }
                 self.work.customer.dedup.prune(self.clock);
@@ -229,6 +228,9 @@ impl Engine {
             }
             // Ids that the clock has not passed yet, because it stood while the log was idle, are looked at again later.
             self.put_back(Some(due.slot), due.hash, due.deadline + TIDY_AGAIN);
+            if full {
+                return (Some(HerdCursor { deadline: next, customer_hash: due.hash }), turned);
+            }
         }
     }
 }

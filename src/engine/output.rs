@@ -63,14 +63,14 @@ pub struct Counts {
 pub struct Applied {
     /// The clock after it.
     pub clock: Timestamp,
-    /// Set where the output budget was full before all due timers had fired: the next `apply`, even of an empty batch, goes on here if it
-    /// is given the same `idle_until`. A restored engine finds the same place by itself, since the budget is deterministic.
+    /// Set where the output budget is full: the next `apply`, even of an empty batch, goes on behind it if it is given the same
+    /// `idle_until`. A restored engine finds the same place by itself, since the budget is deterministic.
     pub cursor: Option<HerdCursor>,
     /// Whether the durable state, outputs included, differs from before: false means the batch need not be journaled.
     pub changed: bool,
 }
 
-/// The next due timer that has not fired: (deadline, customer hash).
+/// The timer that fired last: (deadline, customer hash).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HerdCursor {
     pub deadline: Timestamp,

@@ -286,11 +286,9 @@ impl Shard {
         idle_until: Option<Timestamp>,
         now: Timestamp,
     ) {
-        let in_herd = self.herd.is_some();
         let (batch, changed) = self.decide(BatchNumber(self.number.0 + 1), cap, idle_until);
-        // A wake-up that finds no timer due leaves nothing to journal. The end of a herd is journaled even if nothing came of it: a replay
-        // has to end it at the same place.
-        if changed || in_herd {
+        // A wake-up that finds no timer due leaves nothing to journal, the last one of a herd included.
+        if changed {
             self.number = batch.number;
             let mut decoded = DecodeCounts::default();
             for decoder in &mut self.decoders {
