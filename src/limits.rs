@@ -103,5 +103,15 @@ pub const EVENT_IDS_MAX: usize = 256;
 /// Largest constant for which a count keeps that many instants instead of a log (LANGUAGE.md S9).
 pub const RING_CONSTANT_MAX: i64 = 64;
 
+/// Keys of a condition `per` a key that are told apart, the most recently used by arrival (LANGUAGE.md R23); what comes on top forgets the
+/// least recently used one and is counted.
+pub const KEYS_MAX: usize = 64;
+
+/// Longest text of a key that is kept whole, in bytes. Longer ones are told apart by a hash of 128 bits and shown by their beginning.
+pub const KEY_TEXT_BYTES_MAX: usize = 128;
+
+/// Buckets of a count or sum since a mark, beyond the exact entries: they cannot be cut by age, since the mark may lie anywhere.
+pub const SINCE_BUCKETS_MAX: usize = 64;
+
 /// What a published record takes in any case, for the output budget: hashes, instants, names of fields.
 pub const PUBLISHED_BYTES_BASE: usize = 320;

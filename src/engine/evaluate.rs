@@ -3,6 +3,8 @@
 //! A false `and` is false until the latest expiry among its false operands; a true one is true until the earliest. `until` may be too
 //! early, never too late. Leaves are remembered per customer and instant; what depends on other units is not, since units turn meanwhile.
 
+use std::cell::Cell;
+
 use super::cart::Cart;
 use super::customer::{Customer, FeatureEntry};
 use super::features::Verdict;
@@ -48,6 +50,8 @@ pub struct Work {
     /// References that [`Work::unit_until`] is inside of.
     until_depth: usize,
     pass: u64,
+    /// The key that is looked at, in a condition on some key.
+    pub at_key: Cell<usize>,
 }
 
 /// A term at an instant.
@@ -78,6 +82,7 @@ impl Work {
             untils: vec![(0, Verdict::fixed(false)); program.plan.units.len()],
             until_depth: 0,
             pass: 0,
+            at_key: Cell::new(0),
         }
     }
 
@@ -162,6 +167,8 @@ impl Work {
     pub fn wants(&mut self, program: &Program, unit: UnitId, member: bool, t: Timestamp) -> Verdict {
         match &program.plan.units[unit as usize].kind {
             UnitKind::Dwell { operand } => self.node(program, *operand, t),
+            // It is no member of anything and only looks.
+            UnitKind::Keys { .. } => Verdict::fixed(member),
             UnitKind::Segment(segment) => match segment.exit {
                 Some(exit) if member => {
                     let exit = self.node(program, exit, t);
@@ -311,7 +318,7 @@ impl Work {
         verdict
     }
 
-    fn load_of_node(&mut self, program: &Program, id: NodeId) {
+    pub(super) fn load_of_node(&mut self, program: &Program, id: NodeId) {
         for feature in &program.loads[id as usize] {
             self.load(program, *feature);
         }
@@ -324,20 +331,24 @@ impl Work {
     }
 
     /// A condition that is no combination of others; what it reads has been loaded.
-    fn leaf(&self, program: &Program, node: &Node, t: Timestamp) -> Verdict {
+    pub(super) fn leaf(&self, program: &Program, node: &Node, t: Timestamp) -> Verdict {
         match node {
             Node::Quantity { feature, quantity, window, rel, with } => {
-                let state = &self.loaded[*feature as usize].state;
-                match (state, &program.specs[*feature as usize]) {
+                let verdict = match self.kept(program, *feature, t) {
                     (State::Counter(s), _) => s.compare(*quantity, *rel, *with),
                     (State::Ring(s), _) => s.compare(*window, t, *rel, *with),
                     (State::Log(s), _) => s.compare(*quantity, *window, t, *rel, *with),
                     (State::Extremes(s), Spec::Extremes(plan)) => s.compare(plan, *window, t, *rel, *with),
                     (State::Distinct(s), _) => s.compare(*window, t, *rel, *with),
                     _ => panic!("no quantity in this feature"),
-                }
+                };
+                let (until, cut) = (self.part_until(program, *feature, t), self.part_cut(program, *feature, t));
+                Verdict { until: verdict.until.min(until), approx: verdict.approx || cut, ..verdict }
             }
             Node::Sequence { feature, window } => self.sequence(program, *feature, *window, t),
+            Node::SomeKey { feature, of } => self.some_key(program, *feature, *of, t),
+            Node::InSession { of, .. } => self.in_session(program, *of, t),
+            Node::FirstSince { feature } => self.first_since(*feature),
             Node::Score { feature, rel, with } => match (&self.loaded[*feature as usize].state, &program.specs[*feature as usize]) {
                 (State::Score(s), Spec::Score(plan)) => s.compare(plan, t, *rel, *with),
                 _ => panic!("no score in this feature"),
@@ -380,24 +391,18 @@ impl Work {
                     relate(seen[0], Rel::Ge, Val::of_value(from), false) && relate(seen[0], Rel::Lt, Val::of_value(to), false)
                 })
             }
-            Node::Aged { of, window } => match self.instant(program, *of, t) {
-                Some(x) => Verdict { holds: window.contains(x, t), until: window.next_change(x, t), approx: false },
-                None => Verdict::fixed(false),
-            },
-            Node::Next { of, within } => match self.instant(program, *of, t) {
-                Some(x) => {
-                    let from = x - *within;
-                    let until = if t < from {
-                        from
-                    } else if t < x {
-                        x
-                    } else {
-                        Timestamp::MAX
-                    };
-                    Verdict { holds: from <= t && t < x, until, approx: false }
-                }
-                None => Verdict::fixed(false),
-            },
+            Node::Aged { of, window } => self.of_instant(program, *of, t, |x| (window.contains(x, t), window.next_change(x, t))),
+            Node::Next { of, within } => self.of_instant(program, *of, t, |x| {
+                let from = x - *within;
+                let until = if t < from {
+                    from
+                } else if t < x {
+                    x
+                } else {
+                    Timestamp::MAX
+                };
+                (from <= t && t < x, until)
+            }),
             Node::Contains { of, what, ignore_case } => self.walk(program, &[*of], t, |seen| contains(seen[0], what, *ignore_case)),
             Node::StartsWith { of, prefix, ignore_case } => {
                 self.walk(program, &[*of], t, |seen| starts_with(seen[0], prefix, *ignore_case))
@@ -441,9 +446,20 @@ impl Work {
         Verdict { holds: now, until: next, approx }
     }
 
+    /// A condition on an instant, which may itself be another one later; an unknown one satisfies nothing.
+    pub fn of_instant(&self, program: &Program, of: TermId, t: Timestamp, holds: impl FnOnce(Timestamp) -> (bool, Timestamp)) -> Verdict {
+        let seen = self.term(program, of, t);
+        let (holds, until) = self.as_instant(program, seen.value).map_or((false, Timestamp::MAX), holds);
+        Verdict { holds, until: until.min(seen.next), approx: seen.approx }
+    }
+
     /// A term that is an instant; a date counts as its local midnight.
     pub fn instant(&self, program: &Program, term: TermId, t: Timestamp) -> Option<Timestamp> {
-        match self.term(program, term, t).value {
+        self.as_instant(program, self.term(program, term, t).value)
+    }
+
+    fn as_instant(&self, program: &Program, value: Val) -> Option<Timestamp> {
+        match value {
             Val::Instant(x) => Some(x),
             Val::Date(day) => Some(program.midnight(day)),
             _ => None,
@@ -459,6 +475,7 @@ impl Work {
                 Seen::fixed(fields.iter().fold(value, |v, at| v.field(*at)))
             }
             TermNode::FirstSeen => Seen::fixed(Val::Instant(self.customer.first_seen)),
+            TermNode::Key { unit } => Seen::fixed(self.remembered_key(*unit)),
             TermNode::CartValue => Seen::fixed(Val::money(self.cart(program).summary().value, program.home)),
             TermNode::CartQuantity => Seen::fixed(Val::int(self.cart(program).summary().quantity)),
             TermNode::CartItems => Seen::fixed(Val::int(i64::from(self.cart(program).summary().items))),
@@ -500,7 +517,7 @@ impl Work {
             }
             TermNode::Age(of) => match self.instant(program, *of, t) {
                 Some(x) => Seen { next: t + Millis(1), ..Seen::fixed(Val::duration(t - x)) },
-                None => Seen::fixed(Val::Missing),
+                None => Seen { next: self.term(program, *of, t).next, ..Seen::fixed(Val::Missing) },
             },
         }
     }
@@ -513,7 +530,7 @@ impl Work {
         window: AgeWindow,
         t: Timestamp,
     ) -> super::features::Reading {
-        match (&self.loaded[feature as usize].state, &program.specs[feature as usize]) {
+        let reading = match self.kept(program, feature, t) {
             (State::Counter(s), _) => s.read(quantity),
             (State::Log(s), _) => s.read(quantity, window, t),
             (State::Extremes(s), Spec::Extremes(plan)) => s.read(plan, window, t),
@@ -524,7 +541,9 @@ impl Work {
                 approx: false,
             },
             _ => panic!("no quantity in this feature"),
-        }
+        };
+        let (until, cut) = (self.part_until(program, feature, t), self.part_cut(program, feature, t));
+        super::features::Reading { next: reading.next.min(until), approx: reading.approx || cut, ..reading }
     }
 }
 

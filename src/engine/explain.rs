@@ -33,7 +33,10 @@ pub fn describe(program: &Program, work: &mut Work, clock: Timestamp) -> String 
             (UnitKind::Dwell { .. }, Some(entry)) => {
                 let _ = writeln!(out, "  {name}: holds since {}{until}", entry.since);
             }
-            (UnitKind::Dwell { .. }, None) => {}
+            (UnitKind::Dwell { .. }, None) | (UnitKind::Keys { .. }, None) => {}
+            (UnitKind::Keys { .. }, Some(_)) => {
+                let _ = writeln!(out, "  {name}: {} came last{until}", work.remembered_key(unit).to_value());
+            }
             (UnitKind::Segment(segment), entry) => {
                 match entry {
                     Some(entry) if entry.member => {

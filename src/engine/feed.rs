@@ -7,6 +7,8 @@ use super::batch::{Batch, Datum};
 use super::cart::{CartEvent, CartLine, line_key};
 use super::evaluate::Work;
 use super::features::codec::{put_datum, put_value};
+use super::features::keyed::put_key;
+use super::features::session::Activity;
 use super::filter::{self, Fields};
 use super::machine::Agenda;
 use super::output::Counts;
@@ -17,7 +19,7 @@ use super::value::{List, Val};
 use crate::ids::{EventIndex, TraitIndex};
 use crate::model::{CartAction, Value};
 use crate::plan::feature::{Edge, FeatureId};
-use crate::plan::selector::{CartRoute, Fed, Route};
+use crate::plan::selector::{CartRoute, Fed, Feed, Route};
 use crate::time::Timestamp;
 
 /// Scratch of one event.
@@ -29,11 +31,29 @@ pub struct Feeder {
     /// Scores that the event gives points to: their sum in millionths, and whether it resets them.
     scores: Vec<(FeatureId, i64, bool)>,
     served: Served,
+    /// Features of which the event is the mark.
+    marks: Vec<FeatureId>,
+    /// The key of the entry at hand.
+    key: Vec<u8>,
+    /// Keys that the event made forgotten.
+    keys_evicted: u64,
     /// Places in the route's selectors that matched.
     hits: Vec<u32>,
     temporary: Vec<u8>,
     /// Lines of a cart event; their values stand in `temporary`.
     lines: Vec<(CartLine<'static>, Range<usize>)>,
+}
+
+/// What a match did to a feature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Effect {
+    Nothing,
+    /// The bytes differ; no condition can tell.
+    Stored,
+    /// One more entry.
+    Entry,
+    /// Entries went: a key was forgotten, or the mark moved.
+    Loss,
 }
 
 /// Where an event stands for the customer.
@@ -64,6 +84,9 @@ impl Feeder {
         counts: &mut Counts,
     ) {
         let route = &program.plan.routes[event.at()];
+        if let Some(session) = route.session {
+            activity(program, work, agenda, session, placed);
+        }
         self.feed(program, work, agenda, (Some(event), route), Fields::List(List::Data(batch, slots)), placed, counts);
         for cart in &route.cart {
             self.cart(program, work, agenda, cart, (event, Fields::List(List::Data(batch, slots))), placed, counts);
@@ -217,6 +240,7 @@ impl Feeder {
         }
         self.scores.clear();
         self.served.clear();
+        self.marks.clear();
         for i in 0..self.hits.len() {
             let selector = &route.selectors[self.hits[i] as usize];
             if selector.repeated && std::mem::replace(&mut self.matched[selector.selector as usize], self.event) == self.event {
@@ -226,10 +250,10 @@ impl Feeder {
                 match &feed.what {
                     Fed::Points(points) => self.points(feed.feature, *points),
                     Fed::Steps { steps, .. } => self.served.add(feed.feature, *steps),
-                    what => {
-                        if self.one(program, work, feed.feature, what, fields, placed) {
-                            changed(program, work, agenda, feed.feature, placed);
-                        }
+                    Fed::Mark => self.marks.push(feed.feature),
+                    _ => {
+                        let effect = self.one(program, work, feed, fields, placed);
+                        changed(program, work, agenda, feed.feature, effect, placed);
                     }
                 }
             }
@@ -242,10 +266,18 @@ impl Feeder {
                 panic!("points for what is no score");
             };
             let differs = if reset { score.reset(placed.ts) } else { score.add(plan, placed.ts, decimal_to_f64(points)) };
-            if differs {
-                changed(program, work, agenda, feature, placed);
-            }
+            let effect = if differs { Effect::Entry } else { Effect::Nothing };
+            changed(program, work, agenda, feature, effect, placed);
         }
+        // Last, so that an event is not after itself.
+        for i in 0..self.marks.len() {
+            let feature = self.marks[i];
+            work.load(program, feature);
+            let State::Since(since) = &mut work.loaded[feature as usize].state else { panic!("a mark for what counts since none") };
+            let effect = if since.set_mark(placed.ts) { Effect::Loss } else { Effect::Nothing };
+            changed(program, work, agenda, feature, effect, placed);
+        }
+        counts.keys_evicted += std::mem::take(&mut self.keys_evicted);
         self.served.apply(program, work, agenda, event, placed, counts);
     }
 
@@ -264,24 +296,34 @@ impl Feeder {
         }
     }
 
-    /// Gives one feature its share and says whether anything that is kept differs.
-    fn one(&mut self, program: &Program, work: &mut Work, feature: FeatureId, what: &Fed, fields: Fields, placed: Placed) -> bool {
+    /// Gives one feature its share.
+    fn one(&mut self, program: &Program, work: &mut Work, feed: &Feed, fields: Fields, placed: Placed) -> Effect {
+        let Feed { feature, what, key } = feed;
         let Placed { ts, floor, .. } = placed;
-        let spec = &program.specs[feature as usize];
-        let unit = program.plan.features[feature as usize].unit;
+        let unit = program.plan.features[*feature as usize].unit;
         let number = match what {
-            Fed::Number(of) => match filter::operand(of, fields).to_feature(unit) {
-                Some(n) => n,
-                None => return false,
-            },
-            Fed::Hash(of) => match filter::operand(of, fields).hash() {
-                Some(hash) => hash as i64,
-                None => return false,
-            },
-            _ => 0,
+            Fed::Number(of) => filter::operand(of, fields).to_feature(unit),
+            Fed::Hash(of) => filter::operand(of, fields).hash().map(|hash| hash as i64),
+            _ => Some(0),
         };
-        work.load(program, feature);
-        match (&mut work.loaded[feature as usize].state, spec) {
+        // Whatever else an event lacks, it uses its key.
+        if key.as_ref().map_or(number.is_none(), |key| !put_key(&mut self.key, filter::operand(key, fields))) {
+            return Effect::Nothing;
+        }
+        work.load(program, *feature);
+        let within = &program.plan.features[*feature as usize].within;
+        let session = within.session.then(|| {
+            program.session.iter().for_each(|id| work.load(program, *id));
+            work.session(program).of(ts, program.session_gap)
+        });
+        let (state, spec) = (&mut work.loaded[*feature as usize].state, &program.specs[*feature as usize]);
+        let (state, spec, effect) = match enter(state, spec, session.flatten(), ts, &self.key) {
+            Ok(entered) => entered,
+            Err(effect) => return effect,
+        };
+        self.keys_evicted += u64::from(key.is_some() && effect == Effect::Loss);
+        let Some(number) = number else { return effect };
+        let entered = match (state, spec) {
             (State::Counter(s), _) => {
                 s.insert(number);
                 true
@@ -295,7 +337,50 @@ impl Feeder {
                 s.wants(*which, ts) && s.set(ts, |out| values.iter().for_each(|of| put_value(out, &filter::operand(of, fields).to_value())))
             }
             _ => panic!("a feature's state is of another kind than its specification"),
+        };
+        if entered { effect.max(Effect::Entry) } else { effect }
+    }
+}
+
+/// Steps through session, mark and keys to the state that an entry goes into; `Err` where it counts in none.
+fn enter<'a>(
+    state: &'a mut State,
+    spec: &'a Spec,
+    session: Option<u64>,
+    ts: Timestamp,
+    key: &[u8],
+) -> Result<(&'a mut State, &'a Spec, Effect), Effect> {
+    let (state, spec) = match (state, spec) {
+        (State::InSession(s), Spec::InSession(inner)) => (s.enter(session.ok_or(Effect::Nothing)?), &**inner),
+        (State::Since(s), Spec::Since(inner)) => {
+            let entered = s.enter(ts).map_err(|first| if first { Effect::Loss } else { Effect::Nothing })?;
+            (entered, &**inner)
         }
+        plain => plain,
+    };
+    match (state, spec) {
+        (State::Keyed(keyed), Spec::Keyed(inner)) => {
+            let used = keyed.touch(inner, key);
+            let effect = match (used.forgot, used.reordered) {
+                (true, _) => Effect::Loss,
+                (false, true) => Effect::Stored,
+                (false, false) => Effect::Nothing,
+            };
+            Ok((used.state, &**inner, effect))
+        }
+        (state, spec) => Ok((state, spec, Effect::Nothing)),
+    }
+}
+
+/// Carries the customer's session on, or begins another.
+fn activity(program: &Program, work: &mut Work, agenda: &mut Agenda, session: FeatureId, placed: Placed) {
+    work.load(program, session);
+    let State::Session(state) = &mut work.loaded[session as usize].state else { panic!("the session is one") };
+    match state.apply(placed.ts, placed.t, program.session_gap) {
+        Activity::Nothing => {}
+        // What holds for the session holds longer, and its deadlines are looked at again when they are met.
+        Activity::CarriedOn => work.mark_changed(session),
+        Activity::Turned => changed(program, work, agenda, session, Effect::Entry, placed),
     }
 }
 
@@ -309,9 +394,18 @@ fn name(of: Val<'_>) -> Option<Cow<'_, str>> {
 }
 
 /// Marks a feature as written and puts the units that this can move on the agenda.
-fn changed(program: &Program, work: &mut Work, agenda: &mut Agenda, feature: FeatureId, placed: Placed) {
+fn changed(program: &Program, work: &mut Work, agenda: &mut Agenda, feature: FeatureId, effect: Effect, placed: Placed) {
+    if effect == Effect::Nothing {
+        return;
+    }
     work.mark_changed(feature);
-    touch(work, agenda, &program.plan.features[feature as usize].edges, Some(placed));
+    let feature = &program.plan.features[feature as usize];
+    if effect >= Effect::Entry {
+        touch(work, agenda, &feature.edges, Some(placed));
+    }
+    if effect == Effect::Loss {
+        feature.losses.iter().for_each(|unit| agenda.add(*unit));
+    }
 }
 
 /// Units that one more entry can move from where they are. `placed` is the entry's place, if it is an event.

@@ -116,6 +116,12 @@ pub fn run(
     agenda.sort();
     work.new_pass();
     while let Some(unit) = agenda.pop() {
+        if let UnitKind::Keys { of } = program.plan.units[unit as usize].kind {
+            let (turned, next) = work.look_at_keys(program, unit, of, t);
+            stepped.turned |= turned;
+            stepped.moved |= work.customer.set_deadline(unit, next);
+            continue;
+        }
         let member = work.customer.is_member(unit);
         let verdict = work.wants(program, unit, member, t);
         let pending = || without.iter().any(|(u, would)| *u == unit && *would == verdict.holds);
@@ -165,6 +171,7 @@ fn turn(program: &Program, work: &mut Work, unit: UnitId, verdict: Verdict, step
                 work.customer.forget_unit(unit);
             }
         }
+        UnitKind::Keys { .. } => {}
         UnitKind::Segment(segment) => {
             let (since, cause, corrects) = match step {
                 Step::Timer { deadline } => (deadline, Cause::Timer, None),

@@ -26,6 +26,7 @@ pub mod score;
 mod sequences;
 mod snapshot;
 pub mod store;
+mod subsets;
 pub mod timers;
 mod value;
 

@@ -120,14 +120,14 @@ impl Work {
                 let rate = value.abs() * std::f64::consts::LN_2 / plan.half_life.0 as f64;
                 Ok(Motion { value, bound: value.abs(), rate, horizon: f64::INFINITY, next: Timestamp::MAX })
             }
-            TermNode::Age(of) => match self.instant(program, *of, t) {
-                Some(x) => {
-                    let value = (t - x).0 as f64;
-                    let horizon = value.abs().max(1_000.0);
-                    Ok(Motion { value, bound: value.abs() + horizon, rate: 1.0, horizon, next: Timestamp::MAX })
-                }
-                None => Err(Timestamp::MAX),
-            },
+            TermNode::Age(of) => {
+                // What is aged can itself be another instant later.
+                let next = self.term(program, *of, t).next;
+                let x = self.instant(program, *of, t).ok_or(next)?;
+                let value = (t - x).0 as f64;
+                let horizon = value.abs().max(1_000.0);
+                Ok(Motion { value, bound: value.abs() + horizon, rate: 1.0, horizon, next })
+            }
             TermNode::Arithmetic { op, left, right } if self.moves(program, term) => {
                 let (a, b) = (self.motion(program, *left, t), self.motion(program, *right, t));
                 let (a, b) = match (a, b) {

@@ -41,6 +41,8 @@ pub struct Counts {
     pub conflicts: u64,
     /// Ids that left the duplicate window early because a customer had too many.
     pub ids_evicted: u64,
+    /// Keys of `per` that were forgotten because a customer used too many others since.
+    pub keys_evicted: u64,
     pub ignored_events: u64,
     /// Cart events applied in arrival order because they came after the reorder buffer.
     pub cart_late: u64,

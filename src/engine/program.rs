@@ -9,14 +9,16 @@ use super::evaluate::Work;
 use super::features::distinct::DistinctPlan;
 use super::features::extremes::{Extreme, ExtremesPlan};
 use super::features::log::LogPlan;
-use super::features::{Counter, Distinct, Extremes, FirstLast, Keep, Log, Reader, Ring, Sequence, SequenceSpec};
+use super::features::{
+    Counter, Distinct, Extremes, FirstLast, InSession, Keep, Keyed, Log, Reader, Ring, Sequence, SequenceSpec, Session, Since,
+};
 use super::score::{Score, ScorePlan, decimal_to_f64};
 use crate::lang::definition::{DefinitionKind, Which};
 use crate::model::Currency;
 use crate::plan::Plan;
-use crate::plan::feature::{FeatureId, FeatureKind};
+use crate::plan::feature::{Feature, FeatureId, FeatureKind};
 use crate::plan::node::{Node, NodeId, TermId, TermNode, UnitId, UnitKind};
-use crate::time::Timestamp;
+use crate::time::{Millis, Timestamp};
 
 /// The same for every customer; never changed while the engine runs.
 pub struct Program {
@@ -30,6 +32,10 @@ pub struct Program {
     pub term_loads: Vec<Box<[FeatureId]>>,
     /// The feature that is the cart: the last one.
     pub cart: FeatureId,
+    /// The feature that is the customer's session, if some condition asks for it.
+    pub session: Option<FeatureId>,
+    /// What ends a session.
+    pub session_gap: Millis,
     pub home: Currency,
     /// Units that can hold, or become due, without any of the records they read: asked of every new customer.
     pub initial: Vec<UnitId>,
@@ -38,15 +44,32 @@ pub struct Program {
 
 /// How a feature is kept.
 pub enum Spec {
-    Counter { sum: bool },
-    Ring { keep: Keep, capacity: usize },
+    Counter {
+        sum: bool,
+    },
+    Ring {
+        keep: Keep,
+        capacity: usize,
+    },
     Log(LogPlan),
     Extremes(ExtremesPlan),
     Distinct(DistinctPlan),
-    FirstLast { which: Which, values: bool },
+    FirstLast {
+        which: Which,
+        values: bool,
+    },
     Score(ScorePlan),
     Sequence(SequenceSpec),
     Cart(CartPlan),
+    Session {
+        gap: Millis,
+    },
+    /// One of the kind within, of the current session.
+    InSession(Box<Spec>),
+    /// After a mark.
+    Since(Box<Spec>),
+    /// Per key.
+    Keyed(Box<Spec>),
 }
 
 /// A feature of the customer at hand.
@@ -60,6 +83,10 @@ pub enum State {
     Score(Score),
     Sequence(Sequence),
     Cart(Cart),
+    Session(Session),
+    InSession(InSession),
+    Since(Since),
+    Keyed(Keyed),
 }
 
 impl Program {
@@ -68,15 +95,18 @@ impl Program {
         let home = catalogue.workspace.currency;
         let buffers = catalogue.cart.iter().filter_map(|rule| catalogue.events[rule.event.at()].lateness);
         let buffer_max = buffers.chain([settings.reorder_buffer]).max().unwrap_or_default();
-        let mut specs: Vec<Spec> = plan.features.iter().map(|f| spec(&plan, &f.kind, &settings)).collect();
+        let mut specs: Vec<Spec> = plan.features.iter().map(|f| spec(&plan, f, &settings)).collect();
         super::sequences::watch(&plan, &settings, &mut specs);
+        let mut specs: Vec<Spec> = plan.features.iter().zip(specs).map(|(feature, spec)| wrapped(feature, spec)).collect();
+        let session = plan.features.iter().position(|f| f.kind == FeatureKind::Session).map(|id| id as FeatureId);
+        let session_gap = settings.session_gap.unwrap_or(catalogue.workspace.session_gap);
         let cart = specs.len() as FeatureId;
         specs.push(Spec::Cart(CartPlan { home, buffer_max }));
         let term_loads = (0..plan.terms.len()).map(|t| Loads::default().term(&plan, cart, t as TermId).done()).collect();
         let loads = plan.nodes.iter().map(|n| Loads::default().node(&plan, cart, &n.node).done()).collect();
         let name = &plan.workspace().catalogue.workspace.timezone;
         let zone = jiff::tz::TimeZone::get(name).unwrap_or(jiff::tz::TimeZone::UTC);
-        let mut program = Program { plan, settings, specs, loads, term_loads, cart, home, initial: Vec::new(), zone };
+        let mut program = Program { plan, settings, specs, loads, term_loads, cart, session, session_gap, home, initial: Vec::new(), zone };
         program.initial = program.ask_of_nobody();
         program
     }
@@ -92,7 +122,7 @@ impl Program {
         units
             .filter(|unit| {
                 let open = match &self.plan.units[*unit as usize].kind {
-                    UnitKind::Dwell { operand } => open(*operand),
+                    UnitKind::Dwell { operand } | UnitKind::Keys { of: operand } => open(*operand),
                     UnitKind::Segment(segment) => open(segment.enter),
                 };
                 let wants = work.wants(self, *unit, false, Timestamp(0));
@@ -109,8 +139,13 @@ impl Program {
     }
 }
 
-fn spec(plan: &Plan, kind: &FeatureKind, settings: &Settings) -> Spec {
-    match kind {
+/// How a feature is kept, inside of its session, mark and keys.
+fn spec(plan: &Plan, feature: &Feature, settings: &Settings) -> Spec {
+    match &feature.kind {
+        FeatureKind::Session => Spec::Session { gap: settings.session_gap.unwrap_or(plan.workspace().catalogue.workspace.session_gap) },
+        FeatureKind::Log { values, extremes, .. } if feature.within.since.is_some() => {
+            Spec::Log(LogPlan::since_mark(*values, *extremes, settings.exact_entries))
+        }
         FeatureKind::Counter { sum } => Spec::Counter { sum: *sum },
         FeatureKind::Ring { keep, capacity } => Spec::Ring { keep: *keep, capacity: *capacity },
         FeatureKind::Log { windows, thin: Some(capacity), .. } => Spec::Log(LogPlan::thinned(windows[0], *capacity)),
@@ -136,6 +171,16 @@ fn spec(plan: &Plan, kind: &FeatureKind, settings: &Settings) -> Spec {
     }
 }
 
+fn wrapped(feature: &Feature, spec: Spec) -> Spec {
+    let within = &feature.within;
+    let spec = if within.key.is_some() { Spec::Keyed(Box::new(spec)) } else { spec };
+    match (within.session, within.since) {
+        (true, _) => Spec::InSession(Box::new(spec)),
+        (_, Some(_)) => Spec::Since(Box::new(spec)),
+        _ => spec,
+    }
+}
+
 /// Collects what a condition reads.
 #[derive(Default)]
 struct Loads {
@@ -145,7 +190,16 @@ struct Loads {
 impl Loads {
     fn node(mut self, plan: &Plan, cart: FeatureId, node: &Node) -> Loads {
         match node {
-            Node::Quantity { feature, .. } | Node::Score { feature, .. } | Node::Sequence { feature, .. } => self.features.push(*feature),
+            Node::Quantity { feature, .. } | Node::FirstSince { feature } => self.whole(plan, *feature),
+            Node::Score { feature, .. } | Node::Sequence { feature, .. } => self.features.push(*feature),
+            Node::SomeKey { feature, of } => {
+                self.whole(plan, *feature);
+                return self.node(plan, cart, &plan.nodes[*of as usize].node);
+            }
+            Node::InSession { session, of } => {
+                self.features.push(*session);
+                return self.term(plan, cart, *of);
+            }
             Node::CartEmpty | Node::CartHas(_) => self.features.push(cart),
             Node::Compare { left, right, .. } => return self.term(plan, cart, *left).term(plan, cart, *right),
             Node::Between { of, low, high } => return self.term(plan, cart, *of).term(plan, cart, *low).term(plan, cart, *high),
@@ -166,16 +220,25 @@ impl Loads {
 
     fn term(mut self, plan: &Plan, cart: FeatureId, term: TermId) -> Loads {
         match &plan.terms[term as usize] {
-            TermNode::Quantity { feature, .. }
-            | TermNode::RingEnd { feature, .. }
-            | TermNode::FirstLast { feature, .. }
-            | TermNode::Score { feature } => self.features.push(*feature),
+            TermNode::Quantity { feature, .. } => self.whole(plan, *feature),
+            TermNode::RingEnd { feature, .. } | TermNode::FirstLast { feature, .. } | TermNode::Score { feature } => {
+                self.features.push(*feature)
+            }
             TermNode::CartValue | TermNode::CartQuantity | TermNode::CartItems | TermNode::CartChangedAt => self.features.push(cart),
             TermNode::Arithmetic { left, right, .. } => return self.term(plan, cart, *left).term(plan, cart, *right),
             TermNode::Age(of) => return self.term(plan, cart, *of),
-            TermNode::Literal(_) | TermNode::Trait { .. } | TermNode::FirstSeen => {}
+            TermNode::Literal(_) | TermNode::Trait { .. } | TermNode::FirstSeen | TermNode::Key { .. } => {}
         }
         self
+    }
+
+    /// A feature with the session that it depends on.
+    fn whole(&mut self, plan: &Plan, feature: FeatureId) {
+        self.features.push(feature);
+        if plan.features[feature as usize].within.session {
+            let session = plan.features.iter().position(|f| f.kind == FeatureKind::Session);
+            self.features.extend(session.map(|id| id as FeatureId));
+        }
     }
 
     fn done(mut self) -> Box<[FeatureId]> {
@@ -197,6 +260,10 @@ impl State {
             Spec::Score(_) => State::Score(Score::default()),
             Spec::Sequence(_) => State::Sequence(Sequence::default()),
             Spec::Cart(_) => State::Cart(Cart::default()),
+            Spec::Session { .. } => State::Session(Session::default()),
+            Spec::InSession(inner) => State::InSession(InSession::new(inner)),
+            Spec::Since(inner) => State::Since(Since::new(inner)),
+            Spec::Keyed(_) => State::Keyed(Keyed::default()),
         }
     }
 
@@ -212,24 +279,47 @@ impl State {
             State::Score(s) => *s = Score::default(),
             State::Sequence(s) => s.clear(),
             State::Cart(s) => s.clear(),
+            State::Session(s) => *s = Session::default(),
+            State::InSession(s) => s.clear(),
+            State::Since(s) => s.clear(),
+            State::Keyed(s) => s.clear(),
+        }
+    }
+
+    /// Drops entries that are not younger than `ts`; returns whether there were any. Only kinds that [`Since`] wraps have any.
+    pub fn keep_after(&mut self, ts: Timestamp) -> bool {
+        match self {
+            State::Ring(s) => s.keep_after(ts),
+            State::Log(s) => s.keep_after(ts),
+            State::Distinct(s) => s.keep_after(ts),
+            State::Keyed(s) => s.change_all(|inner| inner.keep_after(ts)),
+            _ => panic!("a feature that no mark takes entries from"),
         }
     }
 
     pub fn decode(&mut self, spec: &Spec, base: Timestamp, bytes: &[u8]) {
         let mut reader = Reader::new(bytes);
+        self.decode_from(spec, base, &mut reader);
+        debug_assert!(!reader.failed(), "state that the engine wrote itself reads back");
+    }
+
+    pub fn decode_from(&mut self, spec: &Spec, base: Timestamp, reader: &mut Reader<'_>) {
         match (self, spec) {
-            (State::Counter(s), Spec::Counter { sum }) => *s = Counter::decode(*sum, &mut reader),
-            (State::Ring(s), Spec::Ring { .. }) => s.decode(base, &mut reader),
-            (State::Log(s), Spec::Log(plan)) => s.decode(plan, base, &mut reader),
-            (State::Extremes(s), Spec::Extremes(plan)) => s.decode(plan, base, &mut reader),
-            (State::Distinct(s), Spec::Distinct(plan)) => s.decode(plan, base, &mut reader),
-            (State::FirstLast(s), Spec::FirstLast { values, .. }) => s.decode(base, *values, &mut reader),
-            (State::Score(s), Spec::Score(_)) => *s = Score::decode(base, &mut reader),
-            (State::Sequence(s), Spec::Sequence(spec)) => s.decode(spec, base, &mut reader),
-            (State::Cart(s), Spec::Cart(plan)) => s.decode(plan, base, &mut reader),
+            (State::Counter(s), Spec::Counter { sum }) => *s = Counter::decode(*sum, reader),
+            (State::Ring(s), Spec::Ring { .. }) => s.decode(base, reader),
+            (State::Log(s), Spec::Log(plan)) => s.decode(plan, base, reader),
+            (State::Extremes(s), Spec::Extremes(plan)) => s.decode(plan, base, reader),
+            (State::Distinct(s), Spec::Distinct(plan)) => s.decode(plan, base, reader),
+            (State::FirstLast(s), Spec::FirstLast { values, .. }) => s.decode(base, *values, reader),
+            (State::Score(s), Spec::Score(_)) => *s = Score::decode(base, reader),
+            (State::Sequence(s), Spec::Sequence(spec)) => s.decode(spec, base, reader),
+            (State::Cart(s), Spec::Cart(plan)) => s.decode(plan, base, reader),
+            (State::Session(s), Spec::Session { .. }) => *s = Session::decode(base, reader),
+            (State::InSession(s), Spec::InSession(inner)) => s.decode(inner, base, reader),
+            (State::Since(s), Spec::Since(inner)) => s.decode(inner, base, reader),
+            (State::Keyed(s), Spec::Keyed(inner)) => s.decode(inner, base, reader),
             _ => panic!("a feature's state is of another kind than its specification"),
         }
-        debug_assert!(!reader.failed(), "state that the engine wrote itself reads back");
     }
 
     pub fn encode(&self, spec: &Spec, base: Timestamp, out: &mut Vec<u8>) {
@@ -243,6 +333,10 @@ impl State {
             (State::Score(s), Spec::Score(_)) => s.encode(base, out),
             (State::Sequence(s), Spec::Sequence(spec)) => s.encode(spec, base, out),
             (State::Cart(s), Spec::Cart(plan)) => s.encode(plan, base, out),
+            (State::Session(s), Spec::Session { .. }) => s.encode(base, out),
+            (State::InSession(s), Spec::InSession(inner)) => s.encode(inner, base, out),
+            (State::Since(s), Spec::Since(inner)) => s.encode(inner, base, out),
+            (State::Keyed(s), Spec::Keyed(inner)) => s.encode(inner, base, out),
             _ => panic!("a feature's state is of another kind than its specification"),
         }
     }

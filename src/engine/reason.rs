@@ -73,13 +73,22 @@ pub fn observed(program: &Program, work: &mut Work, id: NodeId, t: Timestamp) ->
     match &program.plan.nodes[id as usize].node {
         Node::Constant(value) => value.to_string(),
         Node::Quantity { feature, quantity, window, .. } => {
-            work.load(program, *feature);
+            work.load_of_node(program, id);
             let unit = program.plan.features[*feature as usize].unit;
             let unit = if is_count(*quantity) { crate::plan::feature::NumberUnit::Int } else { unit };
             let reading = work.read(program, *feature, *quantity, *window, t);
             Val::of_feature(unit, reading.value).0.to_value().to_string()
         }
         Node::Sequence { feature, .. } => work.sequence_observed(program, *feature, t),
+        Node::SomeKey { feature, of } => {
+            work.load_of_node(program, id);
+            match work.look_at_key(program, *feature, *of, t).map(|key| key.to_value()) {
+                Some(key) => format!("{} for {key}", observed(program, work, *of, t)),
+                None => "no key".into(),
+            }
+        }
+        Node::InSession { of, .. } => shown(work, *of),
+        Node::FirstSince { .. } => work.node(program, id, t).holds.to_string(),
         Node::Score { feature, .. } => {
             work.load(program, *feature);
             Val::score(work.score(program, *feature, t)).to_value().to_string()

@@ -17,18 +17,18 @@ trait vip bool
 ";
 const START: Timestamp = Timestamp(1_767_571_200_000);
 
-fn plan(definitions: &str) -> Arc<Plan> {
+pub(super) fn plan(definitions: &str) -> Arc<Plan> {
     let compiled = compile(&[SourceFile::new("test.seg", format!("{CATALOGUE}{definitions}"))]);
     let errors: Vec<String> = compiled.errors().map(ToString::to_string).collect();
     Arc::new(Plan::compile(Arc::new(compiled.workspace.unwrap_or_else(|| panic!("{errors:?}")))))
 }
 
-fn at(ms: i64) -> Timestamp {
+pub(super) fn at(ms: i64) -> Timestamp {
     START + Millis(ms)
 }
 
 /// Appends an event with `n`.
-fn event(plan: &Plan, batch: &mut Batch, (arrival, ts): (i64, i64), customer: &str, name: &str, n: i64) {
+pub(super) fn event(plan: &Plan, batch: &mut Batch, (arrival, ts): (i64, i64), customer: &str, name: &str, n: i64) {
     let event = plan.schema().event_by_name[name];
     let slots = plan.schema().events[event.at()].slots.len();
     let start = batch.data.len() as u32;

@@ -54,8 +54,6 @@ pub(crate) enum Form {
 const NOT_EVALUATED: &[(Form, &str)] = &[
     (Form::Points, "`points`"),
     (Form::Stages, "`stages`"),
-    (Form::Per, "`per`"),
-    (Form::Key, "`emit key`"),
     (Form::SequencePer, "`per` of a sequence"),
     (Form::SequenceWindow, "such a window of a sequence"),
     (Form::Crossed, "`entered segment` and `left segment`"),
@@ -63,10 +61,8 @@ const NOT_EVALUATED: &[(Form, &str)] = &[
     (Form::RequireConsent, "`require consent`"),
     (Form::InList, "`in list`"),
     (Form::Periods, "`on at least N of last M ...`"),
-    (Form::Session, "`in this session`"),
     (Form::CalendarWindow, "a calendar window (`in this day|week|month|year`)"),
     (Form::FullPeriods, "a window of full periods (`in last N full ...`)"),
-    (Form::SinceLast, "`since last`"),
     (Form::DateWindow, "a window between dates"),
     (Form::DateAge, "a time window of a date"),
     (Form::Rank, "`in top` and `in bottom`"),
@@ -91,7 +87,6 @@ const NOT_EVALUATED: &[(Form, &str)] = &[
     (Form::Backfill, "`backfill`"),
     (Form::ScoreArithmetic, "arithmetic with a score"),
     (Form::ScoreAgainstTerm, "a score compared with anything but a number"),
-    (Form::ExtremeOfTime, "`min` and `max` of instants, dates and durations"),
 ];
 
 impl Form {

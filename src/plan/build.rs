@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::feature::{Edge, Feature, FeatureId, FeatureKind, Keep, NumberUnit, Quantity, SelectorId, Values};
+use super::feature::{Edge, Feature, FeatureId, FeatureKind, Keep, NumberUnit, Quantity, SelectorId, Values, Within};
 use super::filter::{self, Scope};
 use super::node::{Node, NodeId, NodeInfo, SegmentUnit, TermId, TermNode, Unit, UnitId, UnitKind};
 use super::number::{literal_ratio, mirrored, number_unit};
@@ -36,6 +36,13 @@ pub(super) struct Builder<'w> {
     pub workspace: &'w Workspace,
     pub selectors: Vec<SelectorBuild>,
     selector_ids: HashMap<String, SelectorId>,
+    /// Of the aggregate that is being built.
+    pub(super) within: Within,
+    /// The keyed feature that the condition being built reads.
+    pub(super) keyed: Option<FeatureId>,
+    /// The definition's condition `per` a key.
+    pub(super) some_key: Option<NodeId>,
+    pub(super) keys_ids: HashMap<NodeId, UnitId>,
     pub features: Vec<Feature>,
     pub(super) feature_ids: HashMap<String, FeatureId>,
     pub nodes: Vec<NodeInfo>,
@@ -59,6 +66,10 @@ impl<'w> Builder<'w> {
             workspace,
             selectors: Vec::new(),
             selector_ids: HashMap::new(),
+            within: Within::default(),
+            keyed: None,
+            some_key: None,
+            keys_ids: HashMap::new(),
             features: Vec::new(),
             feature_ids: HashMap::new(),
             nodes: Vec::new(),
@@ -93,6 +104,7 @@ impl<'w> Builder<'w> {
         if delays.iter().any(Option::is_some) || !segment.require_consent.is_empty() {
             refused("a rule about delays or consent");
         }
+        self.some_key = None;
         let when = self.expr(&segment.when);
         let exit = segment.exit_when.as_ref().map(|e| self.expr(e));
         let enter = match exit {
@@ -108,7 +120,7 @@ impl<'w> Builder<'w> {
         self.unit_of[definition.at()] = Some(unit);
     }
 
-    fn node(&mut self, mut node: Node, text: String, threshold: String) -> NodeId {
+    pub(super) fn node(&mut self, mut node: Node, text: String, threshold: String) -> NodeId {
         if let Node::And(all) | Node::Or(all) = &mut node {
             // One operand can decide for good; those that cost least are asked first.
             all.sort_by_key(|n| (self.cost(*n), *n));
@@ -119,7 +131,7 @@ impl<'w> Builder<'w> {
         }
         let open = match &node {
             Node::And(all) | Node::Or(all) => all.iter().any(|n| self.nodes[*n as usize].open),
-            Node::Not(of) => self.nodes[*of as usize].open,
+            Node::Not(of) | Node::SomeKey { of, .. } => self.nodes[*of as usize].open,
             Node::Held { operand, .. } => self.nodes[*operand as usize].open,
             _ => terms_of(&node).iter().any(|t| self.term_open(*t)),
         };
@@ -140,6 +152,9 @@ impl<'w> Builder<'w> {
 
     fn leaf(&mut self, expr: &Expr, node: Node) -> NodeId {
         let (text, threshold) = (display::condition(self.workspace, expr), threshold::of(self.workspace, expr));
+        if let Some(feature) = self.keyed.take() {
+            return self.some_key(feature, node, text, threshold);
+        }
         self.node(node, text, threshold)
     }
 
@@ -229,6 +244,9 @@ impl<'w> Builder<'w> {
 
     /// `first(x)` and `last(x)` with a window; some are counts of at least one.
     fn event_in(&mut self, which: Which, of: &Selector, window: &Window) -> Node {
+        if !window.is_by_age() {
+            return self.event_in_part(which, of, window);
+        }
         let window = age_window(window);
         let is_count = match which {
             Which::Last => window.near == Millis::ZERO,
@@ -241,7 +259,7 @@ impl<'w> Builder<'w> {
         Node::Aged { of, window }
     }
 
-    fn instant_of(&mut self, which: Which, of: &Selector) -> TermId {
+    pub(super) fn instant_of(&mut self, which: Which, of: &Selector) -> TermId {
         let keep = if which == Which::Last { Keep::Newest } else { Keep::Oldest };
         let feature = self.ring(of, keep, 1);
         self.term_node(TermNode::RingEnd { feature, newest: which == Which::Last })
@@ -252,16 +270,17 @@ impl<'w> Builder<'w> {
             return self.compare(right, mirrored(rel), left, ignore_case);
         }
         match (left, right) {
-            (Term::Aggregate { function, of, property, per: None, window }, Term::Literal(value)) => {
+            (Term::Aggregate { function, of, property, per, window }, Term::Literal(value)) => {
                 let unit = self.unit(*function, of, property.as_deref());
                 if let Some(with) = literal_ratio(unit, value) {
-                    let window = age_window(window);
-                    if *function == Aggregate::Count {
-                        return self.count(of, window, rel, with);
-                    }
-                    let quantity = Quantity::from(*function);
-                    let feature = self.aggregate(quantity, of, property.as_deref(), window, unit, Some((rel, with)));
-                    return Node::Quantity { feature, quantity, window, rel, with };
+                    return self.part(window, per.as_deref(), |builder, window| {
+                        if *function == Aggregate::Count {
+                            return builder.count(of, window, rel, with);
+                        }
+                        let quantity = Quantity::from(*function);
+                        let feature = builder.aggregate(quantity, of, property.as_deref(), window, unit, Some((rel, with)));
+                        Node::Quantity { feature, quantity, window, rel, with }
+                    });
                 }
             }
             (Term::Score(definition), Term::Literal(Value::Int(_) | Value::Decimal(_))) => {
@@ -280,10 +299,10 @@ impl<'w> Builder<'w> {
     }
 
     /// A count against a constant.
-    fn count(&mut self, of: &Selector, window: AgeWindow, rel: Rel, with: Ratio) -> Node {
+    pub(super) fn count(&mut self, of: &Selector, window: AgeWindow, rel: Rel, with: Ratio) -> Node {
         let quantity = Quantity::Count;
         let feature = match ring_capacity(rel, with) {
-            _ if window == AgeWindow::EVER => self.counter(of, None, false, NumberUnit::Int),
+            _ if window == AgeWindow::EVER && self.within.since.is_none() => self.counter(of, None, false, NumberUnit::Int),
             Some(capacity) if window.near == Millis::ZERO => self.ring(of, Keep::Newest, capacity),
             Some(capacity) if window.is_unbounded() => self.ring(of, Keep::Oldest, capacity),
             thin => self.log(of, None, window, Values::None, false, thin, NumberUnit::Int),
@@ -300,13 +319,15 @@ impl<'w> Builder<'w> {
         unit: NumberUnit,
         with: Option<(Rel, Ratio)>,
     ) -> FeatureId {
-        let ever = window == AgeWindow::EVER;
+        // What counts since a mark can shrink, so it is kept one by one.
+        let since = self.within.since.is_some();
+        let ever = window == AgeWindow::EVER && !since;
         match quantity {
             Quantity::Count if ever => self.counter(of, None, false, unit),
             Quantity::Count => self.log(of, None, window, Values::None, false, None, unit),
             Quantity::Sum | Quantity::Avg if ever => self.counter(of, property, true, unit),
             Quantity::Sum | Quantity::Avg => self.log(of, property, window, Values::Numbers, false, None, unit),
-            Quantity::Min | Quantity::Max if window.near == Millis::ZERO => {
+            Quantity::Min | Quantity::Max if window.near == Millis::ZERO && !since => {
                 let max = quantity == Quantity::Max;
                 let kind = FeatureKind::Extremes { max, windows: Vec::new() };
                 let id = self.feature(&format!("extremes {max}"), of, property, unit, kind);
@@ -331,14 +352,28 @@ impl<'w> Builder<'w> {
         }
     }
 
-    fn feature(&mut self, family: &str, of: &Selector, property: Option<&[String]>, unit: NumberUnit, kind: FeatureKind) -> FeatureId {
+    pub(super) fn feature(
+        &mut self,
+        family: &str,
+        of: &Selector,
+        property: Option<&[String]>,
+        unit: NumberUnit,
+        kind: FeatureKind,
+    ) -> FeatureId {
         let selector = self.selector(of);
-        let key = format!("{selector} {property:?} {family}");
-        if let Some(id) = self.feature_ids.get(&key) {
-            return *id;
+        let within = self.within.clone();
+        let key = format!("{selector} {property:?} {family} {within:?}");
+        let known = self.feature_ids.get(&key).copied();
+        let id = known.unwrap_or(self.features.len() as FeatureId);
+        self.keyed = self.keyed.or(within.key.as_ref().map(|_| id));
+        if known.is_some() {
+            return id;
         }
-        let id = self.features.len() as FeatureId;
-        self.features.push(Feature { kind, selector: Some(selector), property: property.map(<[String]>::to_vec), unit, edges: Vec::new() });
+        if let Some(mark) = within.since {
+            self.selectors[mark as usize].feeds.push((id, Role::Mark));
+        }
+        let property = property.map(<[String]>::to_vec);
+        self.features.push(Feature { kind, within, selector: Some(selector), property, unit, edges: Vec::new(), losses: Vec::new() });
         self.feature_ids.insert(key, id);
         self.selectors[selector as usize].feeds.push((id, Role::Entry));
         id
@@ -348,7 +383,7 @@ impl<'w> Builder<'w> {
         self.feature("counter", of, property, unit, FeatureKind::Counter { sum })
     }
 
-    fn ring(&mut self, of: &Selector, keep: Keep, needed: usize) -> FeatureId {
+    pub(super) fn ring(&mut self, of: &Selector, keep: Keep, needed: usize) -> FeatureId {
         let id = self.feature(&format!("ring {keep:?}"), of, None, NumberUnit::Int, FeatureKind::Ring { keep, capacity: needed });
         if let FeatureKind::Ring { capacity, .. } = &mut self.features[id as usize].kind {
             *capacity = needed.max(*capacity);
@@ -384,7 +419,7 @@ impl<'w> Builder<'w> {
         let DefinitionKind::Score(score) = &self.workspace.definitions[definition.at()].kind else { refused("a score that is none") };
         let id = self.features.len() as FeatureId;
         let kind = FeatureKind::Score { definition };
-        self.features.push(Feature { kind, selector: None, property: None, unit: NumberUnit::Decimal, edges: Vec::new() });
+        self.features.push(Feature::bare(kind, NumberUnit::Decimal));
         self.feature_ids.insert(key, id);
         for rule in &score.rules {
             let selector = self.selector(&rule.selector);
@@ -404,7 +439,7 @@ impl<'w> Builder<'w> {
         id
     }
 
-    fn term_node(&mut self, term: TermNode) -> TermId {
+    pub(super) fn term_node(&mut self, term: TermNode) -> TermId {
         let key = format!("{term:?}");
         if let Some(id) = self.term_ids.get(&key) {
             return *id;
@@ -438,11 +473,13 @@ impl<'w> Builder<'w> {
                 Path::Property { .. } => refused("a property outside a filter"),
                 Path::Local(_) => refused("`local`"),
             },
-            Term::Aggregate { function, of, property, per: None, window } => {
+            Term::Aggregate { function, of, property, per, window } => {
                 let unit = self.unit(*function, of, property.as_deref());
-                let (quantity, window) = (Quantity::from(*function), age_window(window));
-                let feature = self.aggregate(quantity, of, property.as_deref(), window, unit, None);
-                TermNode::Quantity { feature, quantity, window, unit }
+                let quantity = Quantity::from(*function);
+                self.part(window, per.as_deref(), |builder, window| {
+                    let feature = builder.aggregate(quantity, of, property.as_deref(), window, unit, None);
+                    TermNode::Quantity { feature, quantity, window, unit }
+                })
             }
             Term::OfEvent { which, of, property, .. } if property.is_empty() => return self.instant_of(*which, of),
             Term::OfEvent { which, of, property, .. } => {
@@ -463,13 +500,12 @@ impl<'w> Builder<'w> {
             }
             Term::Score(definition) => TermNode::Score { feature: self.score(*definition) },
             Term::Age(of) => TermNode::Age(self.term(of)),
-            Term::Aggregate { .. } => refused("`per`"),
             Term::Points(_) => refused("`points`"),
             Term::Stage(_) => refused("`stage`"),
             Term::Bucket(_) => refused("`bucket`"),
             Term::Ntile { .. } => refused("`ntile`"),
             Term::Band { .. } => refused("`band`"),
-            Term::Key => refused("`key`"),
+            Term::Key => TermNode::Key { unit: self.keys_unit() },
         };
         self.term_node(node)
     }
@@ -496,7 +532,7 @@ fn add_window(windows: &mut Vec<AgeWindow>, window: AgeWindow) {
 
 /// # Panics
 /// On calendar windows, which the checker refuses.
-fn age_window(window: &Window) -> AgeWindow {
+pub(super) fn age_window(window: &Window) -> AgeWindow {
     AgeWindow::of(window).unwrap_or_else(|| refused("a calendar window"))
 }
 
@@ -525,6 +561,7 @@ pub(super) fn terms_of(node: &Node) -> Vec<TermId> {
         Node::Member { of, .. }
         | Node::HalfOpen { of, .. }
         | Node::Aged { of, .. }
+        | Node::InSession { of, .. }
         | Node::Next { of, .. }
         | Node::Contains { of, .. }
         | Node::StartsWith { of, .. }

@@ -16,6 +16,8 @@ impl Builder<'_> {
             Node::Quantity { feature, .. } => self.feature_cost(*feature),
             Node::Sequence { feature, .. } => self.feature_cost(*feature),
             Node::Score { .. } => 12,
+            Node::SomeKey { of, .. } => 8 * self.cost(*of),
+            Node::FirstSince { .. } => 5,
             Node::CartEmpty => 3,
             Node::CartHas(_) => 10,
             leaf => 1 + terms_of(leaf).iter().map(|t| self.term_cost(*t)).sum::<u32>(),
@@ -24,7 +26,7 @@ impl Builder<'_> {
 
     fn feature_cost(&self, feature: FeatureId) -> u32 {
         match &self.features[feature as usize].kind {
-            FeatureKind::Counter { .. } => 3,
+            FeatureKind::Counter { .. } | FeatureKind::Session => 3,
             FeatureKind::Ring { .. } | FeatureKind::FirstLast { .. } => 5,
             FeatureKind::Extremes { .. } => 8,
             FeatureKind::Distinct { .. } => 10,
@@ -36,7 +38,7 @@ impl Builder<'_> {
 
     fn term_cost(&self, term: TermId) -> u32 {
         match &self.terms[term as usize] {
-            TermNode::Literal(_) | TermNode::FirstSeen => 0,
+            TermNode::Literal(_) | TermNode::FirstSeen | TermNode::Key { .. } => 0,
             TermNode::Trait { .. } => 2,
             TermNode::CartValue | TermNode::CartQuantity | TermNode::CartItems | TermNode::CartChangedAt => 3,
             TermNode::Quantity { feature, .. }

@@ -46,6 +46,8 @@ enum Source {
     Trait(TraitIndex),
     Cart,
     Unit(UnitId),
+    /// A record may take entries from a feature.
+    Losses(FeatureId),
 }
 
 #[derive(Debug, Default)]
@@ -60,7 +62,7 @@ impl Builder<'_> {
         let mut reverse = Reverse { traits: vec![Vec::new(); self.workspace.catalogue.traits.len()], cart: Vec::new() };
         for unit in 0..self.units.len() as UnitId {
             let (enter, exit) = match &self.units[unit as usize].kind {
-                UnitKind::Dwell { operand } => ((*operand, true), (*operand, false)),
+                UnitKind::Dwell { operand } | UnitKind::Keys { of: operand } => ((*operand, true), (*operand, false)),
                 UnitKind::Segment(s) => match s.exit {
                     None => ((s.when, true), (s.when, false)),
                     Some(exit) => ((s.enter, true), (exit, true)),
@@ -69,12 +71,20 @@ impl Builder<'_> {
             let mut found = Vec::new();
             self.reads(enter.0, enter.1, &mut |source, matters| found.push((source, matters, NEVER)));
             self.reads(exit.0, exit.1, &mut |source, matters| found.push((source, NEVER, matters)));
+            // One more key, or one fewer, does not turn a condition that holds for others; what remembers them wants to know.
+            let each = matches!(self.units[unit as usize].kind, UnitKind::Keys { .. });
             for (source, enters, exits) in found {
-                let (enters, delay, exits) = (enters.at_all, enters.delay, exits.at_all);
+                let (enters, delay, exits) = (each || enters.at_all, enters.delay.filter(|_| !each), each || exits.at_all);
                 match source {
                     Source::Feature(feature) => add_edge(&mut self.features[feature as usize].edges, unit, enters, delay, exits),
                     Source::Trait(index) => add_edge(&mut reverse.traits[index.at()], unit, enters, delay, exits),
                     Source::Cart => add_edge(&mut reverse.cart, unit, enters, delay, exits),
+                    Source::Losses(feature) => {
+                        let losses = &mut self.features[feature as usize].losses;
+                        if losses.last() != Some(&unit) {
+                            losses.push(unit);
+                        }
+                    }
                     Source::Unit(other) => {
                         let dependents = &mut self.units[other as usize].dependents;
                         if !dependents.contains(&unit) {
@@ -106,7 +116,13 @@ impl Builder<'_> {
                 let none = *rel == Rel::Eq && with.num == 0 && matches!(quantity, Quantity::Count | Quantity::Distinct);
                 let rel = if none { Rel::Le } else { *rel };
                 let effect = self.quantity_effect(*feature, *quantity, *window, rel);
-                tell(Source::Feature(*feature), effect.matters(up));
+                self.tell_of(*feature, effect.matters(up), tell);
+            }
+            Node::SomeKey { of, .. } => self.reads(*of, up, tell),
+            Node::FirstSince { feature } => self.tell_of(*feature, BOTH.matters(up), tell),
+            node @ Node::InSession { session, .. } => {
+                tell(Source::Feature(*session), ALWAYS);
+                of_terms(node, BOTH, tell);
             }
             Node::Score { feature, rel, .. } => {
                 let effect = if self.only_adds(*feature) { ordered(*rel) } else { BOTH };
@@ -126,6 +142,22 @@ impl Builder<'_> {
                 of_terms(node, effect, tell);
             }
             node => of_terms(node, BOTH, tell),
+        }
+    }
+
+    /// A feature, and whose session or key it depends on.
+    fn tell_of(&self, feature: FeatureId, matters: Matters, tell: &mut impl FnMut(Source, Matters)) {
+        tell(Source::Feature(feature), matters);
+        self.beyond_entries(feature, &mut |source| tell(source, ALWAYS));
+    }
+
+    /// What else than an entry can change what a feature says.
+    fn beyond_entries(&self, feature: FeatureId, tell: &mut dyn FnMut(Source)) {
+        if self.loses(feature) {
+            tell(Source::Losses(feature));
+        }
+        if self.features[feature as usize].within.session {
+            tell(Source::Feature(self.feature_ids["session"]));
         }
     }
 
@@ -161,12 +193,16 @@ impl Builder<'_> {
     fn term_sources(&self, term: TermId, tell: &mut dyn FnMut(Source)) {
         match &self.terms[term as usize] {
             TermNode::Literal(_) | TermNode::FirstSeen => {}
+            TermNode::Key { unit } => tell(Source::Unit(*unit)),
             TermNode::Trait { index, .. } => tell(Source::Trait(*index)),
             TermNode::CartValue | TermNode::CartQuantity | TermNode::CartItems | TermNode::CartChangedAt => tell(Source::Cart),
-            TermNode::Quantity { feature, .. }
-            | TermNode::RingEnd { feature, .. }
-            | TermNode::FirstLast { feature, .. }
-            | TermNode::Score { feature } => tell(Source::Feature(*feature)),
+            TermNode::Quantity { feature, .. } => {
+                tell(Source::Feature(*feature));
+                self.beyond_entries(*feature, tell);
+            }
+            TermNode::RingEnd { feature, .. } | TermNode::FirstLast { feature, .. } | TermNode::Score { feature } => {
+                tell(Source::Feature(*feature))
+            }
             TermNode::Arithmetic { left, right, .. } => {
                 self.term_sources(*left, tell);
                 self.term_sources(*right, tell);

@@ -116,18 +116,43 @@ pub enum FeatureKind {
         definition: DefinitionIndex,
     },
     Sequence(SequencePlan),
+    /// When the customer's current session began and was last carried on: one per customer, fed by every activity.
+    Session,
+}
+
+/// Which of a selector's events a feature holds, beyond what its kind says.
+///
+/// A kept value is then wrapped: the session or the mark is outside, the keys inside of it, and per key what the kind says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Within {
+    /// Those of the current session.
+    pub session: bool,
+    /// Those after the newest event of this selector.
+    pub since: Option<SelectorId>,
+    /// A state of its own for each value at this path, of which the most recently used are kept (LANGUAGE.md R23).
+    pub key: Option<Vec<String>>,
 }
 
 #[derive(Clone, Debug)]
 pub struct Feature {
     pub kind: FeatureKind,
-    /// `None` for a score and a sequence, which have a selector per rule or step.
+    pub within: Within,
+    /// `None` for a score and a sequence, which have a selector per rule or step, and for the session.
     pub selector: Option<SelectorId>,
     /// Of sums, extremes and the like; the key of a sequence.
     pub property: Option<Vec<String>>,
     pub unit: NumberUnit,
     /// Units whose conditions read it, ascending by unit.
     pub edges: Vec<Edge>,
+    /// Units that read it and have to be looked at when it lost entries by a record: a key was forgotten, or the mark moved. Ascending.
+    pub losses: Vec<u32>,
+}
+
+impl Feature {
+    /// A feature that no single selector feeds.
+    pub(super) fn bare(kind: FeatureKind, unit: NumberUnit) -> Feature {
+        Feature { kind, within: Within::default(), selector: None, property: None, unit, edges: Vec::new(), losses: Vec::new() }
+    }
 }
 
 /// A unit that an insertion can move, and which way.

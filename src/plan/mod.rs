@@ -16,6 +16,7 @@ mod report;
 pub mod schema;
 pub mod selector;
 pub mod sequence;
+mod subsets;
 mod threshold;
 
 mod walk;
@@ -120,6 +121,7 @@ impl Plan {
     pub fn unit_name(&self, unit: UnitId) -> String {
         match &self.units[unit as usize].kind {
             UnitKind::Dwell { operand } => format!("dwell on `{}`", self.nodes[*operand as usize].text),
+            UnitKind::Keys { of } => format!("keys of `{}`", self.nodes[*of as usize].text),
             UnitKind::Segment(s) => self.workspace.definitions[s.definition.at()].name.clone(),
         }
     }
@@ -180,6 +182,7 @@ fn routes(builder: &Builder, schema: &Schema) -> Vec<Route> {
                         let feeds = build.feeds.iter().map(|(feature, role)| Feed {
                             feature: *feature,
                             what: fed(&builder.features[*feature as usize], *role, &scopes[e]),
+                            key: builder.features[*feature as usize].within.key.as_ref().map(|path| scopes[e].resolve(path).0),
                         });
                         route.selectors.push(RouteSelector { selector: id as u32, repeated: false, feeds: feeds.collect() });
                         route.selectors.len() - 1
@@ -189,6 +192,10 @@ fn routes(builder: &Builder, schema: &Schema) -> Vec<Route> {
                 route.add(at as u32, filter);
             }
         }
+    }
+    if let Some(session) = builder.features.iter().position(|f| f.kind == FeatureKind::Session) {
+        let activities = (0..n).filter(|e| schema.catalogue.events[*e].is_activity);
+        activities.for_each(|e| routes[e].session = Some(session as feature::FeatureId));
     }
     for rule in &schema.catalogue.cart {
         routes[rule.event.at()].cart.push(cart_route(builder, schema, rule));
@@ -201,6 +208,7 @@ fn fed(feature: &Feature, role: Role, scope: &Scope) -> Fed {
     match (&feature.kind, role) {
         (_, Role::Points(points)) => Fed::Points(points),
         (_, Role::Steps(steps)) => Fed::Steps { steps, key: feature.property.is_some().then(operand) },
+        (_, Role::Mark) => Fed::Mark,
         (FeatureKind::Counter { sum: true } | FeatureKind::Extremes { .. }, _) => Fed::Number(operand()),
         (FeatureKind::Log { values: feature::Values::Numbers, .. }, _) => Fed::Number(operand()),
         (FeatureKind::Log { values: feature::Values::Hashes, .. } | FeatureKind::Distinct { .. }, _) => Fed::Hash(operand()),

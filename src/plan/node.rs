@@ -57,6 +57,20 @@ pub enum Node {
         feature: FeatureId,
         window: AgeWindow,
     },
+    /// Some key of a keyed feature: `of` is a condition that reads the feature and holds for it.
+    SomeKey {
+        feature: FeatureId,
+        of: NodeId,
+    },
+    /// An instant within the current session.
+    InSession {
+        session: FeatureId,
+        of: TermId,
+    },
+    /// `first(x) since last y`: the oldest entry is after the mark.
+    FirstSince {
+        feature: FeatureId,
+    },
     /// A score against a constant.
     Score {
         feature: FeatureId,
@@ -161,6 +175,10 @@ pub enum TermNode {
     },
     /// How long ago an instant was.
     Age(TermId),
+    /// The key that became true last, as its unit remembers it.
+    Key {
+        unit: UnitId,
+    },
 }
 
 /// What remembers something per customer and is evaluated as a whole when what it reads has changed: a dwell or a segment. A unit stands
@@ -179,6 +197,11 @@ pub enum UnitKind {
         operand: NodeId,
     },
     Segment(SegmentUnit),
+    /// The keys for which `of`, a [`Node::SomeKey`], holds, in the order in which they came to hold (LANGUAGE.md R51). It is looked at whenever
+    /// one may turn, and tells nobody.
+    Keys {
+        of: NodeId,
+    },
 }
 
 #[derive(Clone, Debug)]

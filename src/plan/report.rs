@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Plan;
-use super::feature::{FeatureId, FeatureKind, Keep, Quantity};
+use super::feature::{Feature, FeatureId, FeatureKind, Keep, Quantity};
 use super::node::{Node, NodeId, TermId, TermNode, UnitKind};
-
 use super::window::AgeWindow;
 use crate::lang::definition::{DefinitionKind, Which, Workspace};
 use crate::lang::display;
 use crate::time::Millis;
+
+mod subsets;
 
 /// One segment as `check --plan` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,7 +109,8 @@ fn touched(plan: &Plan, reads: &Reads) -> String {
     for (event, route) in plan.routes.iter().enumerate() {
         let feeds = route.selectors.iter().flat_map(|s| &s.feeds);
         let name = plan.schema().catalogue.events.get(event).map_or("trait_changed", |e| e.name.as_str());
-        if feeds.into_iter().any(|f| reads.features.contains(&f.feature)) || (reads.cart && !route.cart.is_empty()) {
+        let session = route.session.is_some_and(|session| reads.features.contains(&session));
+        if session || feeds.into_iter().any(|f| reads.features.contains(&f.feature)) || (reads.cart && !route.cart.is_empty()) {
             names.insert(name.to_string());
         }
     }
@@ -126,6 +128,11 @@ fn feature(plan: &Plan, id: FeatureId) -> String {
         Some(path) => format!("{of}.{}", path.join(".")),
         None => of,
     };
+    let of = subsets::named(plan, &feature.within, of);
+    format!("{}{}", kind(plan, feature, of), subsets::bytes(&feature.within))
+}
+
+fn kind(plan: &Plan, feature: &Feature, of: String) -> String {
     match &feature.kind {
         FeatureKind::Counter { sum: false } => format!("count({of}) 4 B"),
         FeatureKind::Counter { sum: true } => format!("sum({of}) 8 B"),
@@ -150,6 +157,7 @@ fn feature(plan: &Plan, id: FeatureId) -> String {
         FeatureKind::Sequence(sequence) => {
             format!("sequence({}) up to {} B, 4 B per event in the reorder buffer", sequence.text, sequence.bytes())
         }
+        FeatureKind::Session => "session 12 B".into(),
         FeatureKind::Score { definition } => format!("score({}) 15 B", plan.workspace().definitions[definition.at()].name),
     }
 }
@@ -168,12 +176,25 @@ impl Reads {
             }
             Node::Quantity { feature, quantity, window, .. } => {
                 self.features.insert(*feature);
+                if subsets::reads(self, plan, *feature) {
+                    return;
+                }
                 self.window(*window, || match quantity {
                     Quantity::Count if window.near == Millis::ZERO => format!("{} after an event", window.far),
                     _ => "as events grow old".into(),
                 });
             }
             Node::Sequence { feature, window } => self.sequence(plan, *feature, *window),
+            Node::SomeKey { of, .. } => self.node(plan, *of),
+            Node::FirstSince { feature } => {
+                self.features.insert(*feature);
+                subsets::reads(self, plan, *feature);
+            }
+            Node::InSession { session, of } => {
+                self.features.insert(*session);
+                self.time.insert(subsets::SESSION_ENDS.into());
+                self.term(plan, *of);
+            }
             Node::Score { feature, .. } => {
                 self.features.insert(*feature);
                 self.time.insert("as the score fades".into());
@@ -203,13 +224,16 @@ impl Reads {
 
     fn term(&mut self, plan: &Plan, id: TermId) {
         match &plan.terms[id as usize] {
-            TermNode::Literal(_) | TermNode::FirstSeen => {}
+            TermNode::Literal(_) | TermNode::FirstSeen | TermNode::Key { .. } => {}
             TermNode::Trait { index, .. } => {
                 self.traits.insert(index.0);
             }
             TermNode::CartValue | TermNode::CartQuantity | TermNode::CartItems | TermNode::CartChangedAt => self.cart = true,
             TermNode::Quantity { feature, window, .. } => {
                 self.features.insert(*feature);
+                if subsets::reads(self, plan, *feature) {
+                    return;
+                }
                 self.window(*window, || "as events grow old".into());
             }
             TermNode::RingEnd { feature, .. } | TermNode::FirstLast { feature, .. } => {

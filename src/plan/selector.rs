@@ -22,6 +22,8 @@ pub struct Route {
     pub scan: Vec<Candidate>,
     /// What the event does to the cart, in the order of the catalogue.
     pub cart: Vec<CartRoute>,
+    /// The session that it begins or carries on.
+    pub session: Option<FeatureId>,
 }
 
 #[derive(Clone, Debug)]
@@ -41,6 +43,8 @@ pub enum Role {
     Points(Option<i64>),
     /// What it can be in a sequence, see [`super::sequence`].
     Steps(u64),
+    /// Only entries after it count (`since last`).
+    Mark,
 }
 
 /// What a match does to one feature.
@@ -48,6 +52,8 @@ pub enum Role {
 pub struct Feed {
     pub feature: FeatureId,
     pub what: Fed,
+    /// Of a keyed feature.
+    pub key: Option<Operand>,
 }
 
 #[derive(Clone, Debug)]
@@ -64,6 +70,8 @@ pub enum Fed {
     Points(Option<i64>),
     /// What it can be in a sequence, and the key where one is kept per key; nothing where that is missing.
     Steps { steps: u64, key: Option<Operand> },
+    /// Only entries after it count.
+    Mark,
 }
 
 /// A selector that matches if the filter, `None` for a sure match, holds.

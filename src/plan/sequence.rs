@@ -108,7 +108,7 @@ impl Builder<'_> {
             plan.text.extend([then, step.selector.text.as_str()]);
         }
         let kind = FeatureKind::Sequence(plan);
-        self.features.push(Feature { kind, selector: None, property: sequence.per.clone(), unit: NumberUnit::Instant, edges: Vec::new() });
+        self.features.push(Feature { property: sequence.per.clone(), ..Feature::bare(kind, NumberUnit::Instant) });
         self.feature_ids.insert(key, id);
         // A selector that serves several steps feeds once, with all of them.
         let mut masks: Vec<(u32, u64)> = Vec::new();

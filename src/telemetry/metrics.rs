@@ -23,6 +23,7 @@ pub const CONFLICTS: &str = "segmentd_conflicts_total";
 pub const IDS_EVICTED: &str = "segmentd_ids_evicted_total";
 pub const UNKNOWN_EVENTS: &str = "segmentd_unknown_events_total";
 pub const CART_LATE: &str = "segmentd_cart_late_total";
+pub const KEYS_EVICTED: &str = "segmentd_keys_evicted_total";
 pub const CART_OVERFLOW: &str = "segmentd_cart_overflow_total";
 pub const SEQUENCE_LATE_IGNORED: &str = "segmentd_sequence_late_ignored_total";
 pub const SEQUENCE_OVERFLOW: &str = "segmentd_sequence_overflow_total";
@@ -58,6 +59,7 @@ pub(super) const NAMES: &[(&str, Unit, &str)] = &[
     (IDS_EVICTED, Unit::Count, "event ids that left the duplicate window early because a customer had too many"),
     (UNKNOWN_EVENTS, Unit::Count, "events of types that the catalogue lacks, ignored"),
     (CART_LATE, Unit::Count, "cart events applied in arrival order because they came after the reorder buffer"),
+    (KEYS_EVICTED, Unit::Count, "keys of `per` forgotten because a customer used too many others since"),
     (CART_OVERFLOW, Unit::Count, "cart events whose line went into the overflow line"),
     (SEQUENCE_LATE_IGNORED, Unit::Count, "events that a sequence left out because they came after the reorder buffer and out of order"),
     (SEQUENCE_OVERFLOW, Unit::Count, "events of sequences that were settled early because too many were within the reorder buffer"),
@@ -134,6 +136,7 @@ struct Handles {
     ids_evicted: Counter,
     unknown_events: Counter,
     cart_late: Counter,
+    keys_evicted: Counter,
     cart_overflow: Counter,
     sequence_late_ignored: Counter,
     sequence_overflow: Counter,
@@ -194,6 +197,7 @@ impl Metrics {
             ids_evicted: counter!(IDS_EVICTED),
             unknown_events: counter!(UNKNOWN_EVENTS),
             cart_late: counter!(CART_LATE),
+            keys_evicted: counter!(KEYS_EVICTED),
             cart_overflow: counter!(CART_OVERFLOW),
             sequence_late_ignored: counter!(SEQUENCE_LATE_IGNORED),
             sequence_overflow: counter!(SEQUENCE_OVERFLOW),
@@ -232,6 +236,7 @@ impl Metrics {
             (&h.ids_evicted, counts.ids_evicted),
             (&h.unknown_events, counts.ignored_events),
             (&h.cart_late, counts.cart_late),
+            (&h.keys_evicted, counts.keys_evicted),
             (&h.cart_overflow, counts.cart_overflow),
             (&h.sequence_late_ignored, counts.sequence_late_ignored),
             (&h.sequence_overflow, counts.sequence_overflow),

@@ -114,6 +114,16 @@ impl Distinct {
         self.buckets.retain(|b| !plan.granules.is_past(Timestamp(b.last), floor));
     }
 
+    /// Drops the values last seen not after `ts`; returns whether there were any. For states that keep the newest instants.
+    pub fn keep_after(&mut self, ts: Timestamp) -> bool {
+        let dropped = self.times.partition_point(|x| *x <= ts.0);
+        self.times.drain(..dropped);
+        self.hashes.drain(..dropped);
+        let buckets = self.buckets.len();
+        self.buckets.retain(|b| b.last > ts.0);
+        dropped > 0 || self.buckets.len() < buckets
+    }
+
     fn overflow(&mut self, plan: &DistinctPlan, floor: Timestamp) {
         let out = if plan.keep == Keep::Newest { 0 } else { self.times.len() - 1 };
         let last = self.times.remove(out);

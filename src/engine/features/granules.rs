@@ -41,6 +41,11 @@ impl Granules {
         Granules { horizon, unbounded: windows.iter().any(|w| w.is_unbounded()), edges }
     }
 
+    /// Of what no edge ever passes over: nothing settles.
+    pub fn endless() -> Granules {
+        Granules { horizon: Millis(i64::MAX), unbounded: false, edges: Vec::new() }
+    }
+
     /// Whether every window's last edge has passed over an entry for all evaluations at `floor` and later.
     pub fn is_past(&self, ts: Timestamp, floor: Timestamp) -> bool {
         floor - ts >= self.horizon
@@ -50,6 +55,10 @@ impl Granules {
     pub fn same_cell(&self, old: i64, young: i64, floor: Timestamp) -> bool {
         let age = floor.0.saturating_sub(young);
         let after = self.edges.partition_point(|e| e.0 <= age);
+        if after == self.edges.len() && self.unbounded {
+            // No edge will come between them.
+            return true;
+        }
         let shift = self.edges.get(after).or(self.edges.last()).map_or(0, |e| e.1);
         old >> shift == young >> shift
     }

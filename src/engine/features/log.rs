@@ -9,6 +9,7 @@ use super::counter::Quantity;
 use super::granules::Granules;
 use super::window::{AgeWindow, Ratio, Reading, Verdict, satisfies};
 use crate::lang::definition::Rel;
+use crate::limits::SINCE_BUCKETS_MAX;
 pub use crate::plan::feature::Values;
 use crate::time::Timestamp;
 
@@ -25,6 +26,8 @@ pub struct LogPlan {
     thin: Option<(usize, i64)>,
     /// Length of the shortest bounded window.
     shortest: i64,
+    /// Nothing settles, since a mark may take entries of any age; what is beyond the exact entries is merged by number.
+    since_mark: bool,
 }
 
 impl LogPlan {
@@ -33,7 +36,12 @@ impl LogPlan {
         let shortest = bounded.map(|w| w.far.0.saturating_sub(w.near.0)).min().unwrap_or(0);
         let granules = Granules::new(windows);
         debug_assert!(values != Values::Hashes || !granules.unbounded, "distinct values without far edge need a Distinct");
-        LogPlan { granules, values, extremes, exact_entries: exact_entries.max(1), thin: None, shortest }
+        LogPlan { granules, values, extremes, exact_entries: exact_entries.max(1), thin: None, shortest, since_mark: false }
+    }
+
+    /// A log of what is after a mark ([`Log::keep_after`]), asked with [`AgeWindow::EVER`].
+    pub fn since_mark(values: Values, extremes: bool, exact_entries: usize) -> LogPlan {
+        LogPlan { since_mark: true, granules: Granules::endless(), ..LogPlan::new(&[], values, extremes, exact_entries) }
     }
 
     /// A log for counts between two ages against constants: exact however many events there are. `capacity` as for a ring.
@@ -59,6 +67,22 @@ struct Bucket {
     total: Total,
     min: i64,
     max: i64,
+}
+
+impl Bucket {
+    fn first(&self) -> i64 {
+        self.last.saturating_sub_unsigned(self.span)
+    }
+
+    /// Adds the bucket after it; a late entry may lie inside that one.
+    fn absorb(&mut self, young: Bucket) {
+        self.span = young.last.abs_diff(self.first().min(young.first()));
+        self.last = young.last;
+        self.total.count = self.total.count.saturating_add(young.total.count);
+        self.total.sum = self.total.sum.saturating_add(young.total.sum);
+        self.min = self.min.min(young.min);
+        self.max = self.max.max(young.max);
+    }
 }
 
 /// **Shape:** every bucket's last instant is at or before every single entry; both ascend.
@@ -175,20 +199,41 @@ impl Log {
     }
 
     fn merge_buckets(&mut self, plan: &LogPlan, floor: Timestamp) {
+        if plan.since_mark {
+            return self.merge_nearest();
+        }
         self.buckets.dedup_by(|young, old| {
-            let first = old.last.saturating_sub_unsigned(old.span);
-            if !plan.granules.same_cell(first, young.last, floor) {
+            if !plan.granules.same_cell(old.first(), young.last, floor) {
                 return false;
             }
-            // A late entry may lie inside the bucket after it.
-            old.span = young.last.abs_diff(first.min(young.last.saturating_sub_unsigned(young.span)));
-            old.last = young.last;
-            old.total.count = old.total.count.saturating_add(young.total.count);
-            old.total.sum = old.total.sum.saturating_add(young.total.sum);
-            old.min = old.min.min(young.min);
-            old.max = old.max.max(young.max);
+            old.absorb(*young);
             true
         });
+    }
+
+    /// Keeps the number of buckets down by merging the neighbours that span least together, the oldest of equal ones.
+    fn merge_nearest(&mut self) {
+        while self.buckets.len() > SINCE_BUCKETS_MAX {
+            let span = |i: usize| self.buckets[i + 1].last.abs_diff(self.buckets[i].first().min(self.buckets[i + 1].first()));
+            let Some(at) = (0..self.buckets.len() - 1).min_by_key(|i| span(*i)) else { return };
+            let young = self.buckets.remove(at + 1);
+            self.buckets[at].absorb(young);
+        }
+    }
+
+    /// Drops what is not younger than `ts`; returns whether anything was. A merged bucket goes once its last instant does.
+    pub fn keep_after(&mut self, ts: Timestamp) -> bool {
+        let dropped = self.times.partition_point(|x| *x <= ts.0);
+        self.times.drain(..dropped);
+        self.values.drain(..dropped);
+        let buckets = self.buckets.partition_point(|b| b.last <= ts.0);
+        self.buckets.drain(..buckets);
+        dropped + buckets > 0
+    }
+
+    /// Whether an instant cuts a bucket: what is after it is known only about.
+    pub fn is_cut_by(&self, ts: Timestamp) -> bool {
+        self.buckets.iter().any(|b| b.first() <= ts.0 && ts.0 < b.last)
     }
 
     /// Drops entries that no window of `length` can need to tell its count, cut at `capacity`.

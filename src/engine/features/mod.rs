@@ -10,6 +10,9 @@
 //! | [`Distinct`] | distinct values `ever` and `in last` | a hash and the newest instant per value |
 //! | [`FirstLast`] | `first(x)`, `last(x)` and their properties | an instant and values |
 //! | [`Sequence`] | `sequence(..)`: its newest completion | the most recent way to each step, events within the reorder buffer |
+//! | [`Keyed`] | any of these `per` a key | the 64 most recently used keys, each with a state |
+//! | [`Session`], [`InSession`] | any of these `in this session` | the session's instants; what is of the current one |
+//! | [`Since`] | any of these `since last y` | the newest y; what is after it |
 //!
 //! All are plain data that a customer's blob is decoded into and encoded from; the objects are scratch and are used for one customer
 //! after another, so that nothing allocates on the per-event path. Inserting is free of order (LANGUAGE.md S5): late events go to their
@@ -25,9 +28,12 @@ pub mod distinct;
 pub mod extremes;
 pub mod first_last;
 mod granules;
+pub mod keyed;
 pub mod log;
 pub mod ring;
 pub mod sequence;
+pub mod session;
+pub mod since;
 pub mod window;
 
 pub use codec::{Reader, ValueRef};
@@ -35,7 +41,10 @@ pub use counter::{Counter, Quantity};
 pub use distinct::{Distinct, DistinctPlan};
 pub use extremes::{Extreme, Extremes, ExtremesPlan};
 pub use first_last::FirstLast;
+pub use keyed::Keyed;
 pub use log::{Log, LogPlan, Values};
 pub use ring::{Keep, Ring};
 pub use sequence::{Sequence, SequenceSpec};
+pub use session::{InSession, Session};
+pub use since::Since;
 pub use window::{AgeWindow, Ratio, Reading, Verdict};

@@ -71,6 +71,13 @@ impl Ring {
         true
     }
 
+    /// Drops what is not younger than `ts`; returns whether anything was.
+    pub fn keep_after(&mut self, ts: Timestamp) -> bool {
+        let dropped = self.times.partition_point(|x| *x <= ts.0);
+        self.times.drain(..dropped);
+        dropped > 0
+    }
+
     /// Events of the window at `t`; saturates at the capacity.
     pub fn count(&self, window: AgeWindow, t: Timestamp) -> usize {
         let (start, end) = window.range(&self.times, t);

@@ -1,0 +1,170 @@
+//! A state of its own for each value of a property: at most [`KEYS_MAX`] keys, the most recently used by arrival (LANGUAGE.md R23).
+//!
+//! Neutral as to what is kept per key: counts, logs, steps of a sequence. Nothing but the order of use decides which key is forgotten, and
+//! application is one after another, so there are no ties. A forgotten key that comes back starts empty.
+//!
+//! *Example:* with room for two keys, uses a, b, a, c leave a and c: b was used least recently.
+
+use super::codec::{Reader, ValueRef, put_blob, put_u64, put_value, read_value};
+use crate::engine::program::{Spec, State};
+use crate::engine::value::Val;
+use crate::limits::{KEY_TEXT_BYTES_MAX, KEYS_MAX};
+use crate::model::Value;
+use crate::time::Timestamp;
+
+// Places are bytes.
+const _: () = assert!(KEYS_MAX <= u8::MAX as usize);
+
+/// Scratch like every feature: places keep their allocations from one customer to the next.
+#[derive(Default)]
+pub struct Keyed {
+    places: Vec<Place>,
+    /// Places in use, the least recently used first: always the first so many places, since they are given back all at once.
+    order: Vec<u8>,
+    /// The bytes that were read; states that nothing changed are written back from them.
+    read: Vec<u8>,
+}
+
+struct Place {
+    /// As [`put_key`] writes it.
+    key: Vec<u8>,
+    state: State,
+    /// Of `read`; `None` once the state has been given out to be changed.
+    as_read: Option<(u32, u32)>,
+}
+
+/// What a use of a key did.
+pub struct Used<'a> {
+    pub state: &'a mut State,
+    /// Another key was forgotten for it.
+    pub forgot: bool,
+    /// The bytes differ for the order of use alone.
+    pub reordered: bool,
+}
+
+/// Writes a key; false where the value is none. A long text is cut and followed by its hash, so that keys differ where their values do.
+pub fn put_key(out: &mut Vec<u8>, value: Val) -> bool {
+    out.clear();
+    match value {
+        Val::Missing | Val::Geo { .. } | Val::List(_) | Val::Record(_) => return false,
+        Val::Text(text) if text.len() > KEY_TEXT_BYTES_MAX => {
+            let end = (0..=KEY_TEXT_BYTES_MAX).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+            put_value(out, &Value::Text(text[..end].into()));
+            out.extend_from_slice(&xxhash_rust::xxh3::xxh3_128(text.as_bytes()).to_le_bytes());
+        }
+        value => put_value(out, &value.to_value()),
+    }
+    true
+}
+
+/// The value of a key, as it is shown.
+pub fn key_value(key: &[u8]) -> ValueRef<'_> {
+    read_value(&mut Reader::new(key))
+}
+
+impl Keyed {
+    pub fn clear(&mut self) {
+        self.order.clear();
+    }
+
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// **Shape:** `i` below [`len`](Self::len), the least recently used key first; so for [`state`](Self::state).
+    pub fn key(&self, i: usize) -> &[u8] {
+        &self.places[self.order[i] as usize].key
+    }
+
+    pub fn state(&self, i: usize) -> &State {
+        &self.places[self.order[i] as usize].state
+    }
+
+    /// Calls `change` with the state of each key; it says whether it changed anything. Returns whether any did.
+    pub fn change_all(&mut self, mut change: impl FnMut(&mut State) -> bool) -> bool {
+        let mut any = false;
+        for at in &self.order {
+            let place = &mut self.places[*at as usize];
+            if change(&mut place.state) {
+                place.as_read = None;
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Uses a key: it becomes the most recently used one, with an empty state if it was not known.
+    ///
+    /// **Cost:** O(keys) over short keys.
+    pub fn touch(&mut self, inner: &Spec, key: &[u8]) -> Used<'_> {
+        let found = self.order.iter().rposition(|at| self.places[*at as usize].key == key);
+        let (place, forgot, reordered) = match found {
+            Some(i) => {
+                let reordered = i + 1 < self.order.len();
+                self.order[i..].rotate_left(1);
+                (self.order[self.order.len() - 1], false, reordered)
+            }
+            None => {
+                let forgot = self.order.len() >= KEYS_MAX;
+                if forgot {
+                    self.order.rotate_left(1);
+                } else {
+                    let free = self.free_place(inner);
+                    self.order.push(free);
+                }
+                let at = self.order[self.order.len() - 1];
+                let place = &mut self.places[at as usize];
+                place.key.clear();
+                place.key.extend_from_slice(key);
+                place.state.clear();
+                (at, forgot, true)
+            }
+        };
+        let place = &mut self.places[place as usize];
+        place.as_read = None;
+        Used { state: &mut place.state, forgot, reordered }
+    }
+
+    fn free_place(&mut self, inner: &Spec) -> u8 {
+        let free = self.order.len();
+        if free == self.places.len() {
+            self.places.push(Place { key: Vec::new(), state: State::new(inner), as_read: None });
+        }
+        free as u8
+    }
+
+    pub fn encode(&self, inner: &Spec, base: Timestamp, out: &mut Vec<u8>) {
+        put_u64(out, self.order.len() as u64);
+        for at in &self.order {
+            let place = &self.places[*at as usize];
+            put_blob(out, &place.key);
+            match place.as_read {
+                Some((start, end)) => out.extend_from_slice(&self.read[start as usize..end as usize]),
+                None => place.state.encode(inner, base, out),
+            }
+        }
+    }
+
+    pub fn decode(&mut self, inner: &Spec, base: Timestamp, reader: &mut Reader<'_>) {
+        self.clear();
+        self.read.clear();
+        self.read.extend_from_slice(reader.rest());
+        let begin = reader.position();
+        // A key takes a byte of length and one at least, as does its state.
+        for _ in 0..reader.count(2).min(KEYS_MAX) {
+            let key = reader.blob();
+            let at = self.free_place(inner);
+            self.order.push(at);
+            let place = &mut self.places[at as usize];
+            place.key.clear();
+            place.key.extend_from_slice(key);
+            let start = (reader.position() - begin) as u32;
+            place.state.decode_from(inner, base, reader);
+            place.as_read = Some((start, (reader.position() - begin) as u32));
+        }
+    }
+}
