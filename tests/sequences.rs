@@ -9,7 +9,8 @@ use segmentd::engine::{Engine, Settings};
 use segmentd::lang::{SourceFile, compile};
 use segmentd::plan::Plan;
 use segmentd::segtest::script::{EPOCH, RecordBody, RecordStep};
-use segmentd::testing::against::{Feed, sort};
+use segmentd::testing::against::{self, Feed, sort};
+use segmentd::testing::scenario::{Scenario, Step};
 use segmentd::time::Millis;
 
 const DEFINITIONS: &str = "
@@ -124,4 +125,79 @@ fn more_events_than_are_buffered_are_counted() {
     assert_eq!(out.counts.sequence_late_ignored, 0);
     // Sequences that watch `a`: chain, twice, direct, dropped, latched, dwelling; `total` asks for another n.
     assert_eq!(out.counts.sequence_overflow, 6 * (300 - 256));
+}
+
+/// A sequence in random words over the events of [`DEFINITIONS`].
+fn random_sequence(rng: &mut fastrand::Rng) -> String {
+    let selector = |rng: &mut fastrand::Rng| {
+        ["a", "b", "c", "a[n = 0]", "b[n = 1]", "(a | b)", "(b[n = 0] | c)", "activity"][rng.usize(0..8)].to_string()
+    };
+    let minutes = |rng: &mut fastrand::Rng, from: i64| rng.i64(from..30);
+    let mut text = format!("sequence({}", selector(rng));
+    let n = rng.usize(1..4);
+    for i in 0..n {
+        if i + 1 == n && rng.u8(0..3) == 0 {
+            text.push_str(&format!(" then no {} within {}m", selector(rng), minutes(rng, 1)));
+            break;
+        }
+        text.push_str(&format!(" then {}", selector(rng)));
+        let later = if rng.u8(0..4) == 0 { minutes(rng, 1) } else { 0 };
+        if rng.bool() {
+            text.push_str(&format!(" within {}m", later + minutes(rng, 1)));
+        }
+        if later > 0 {
+            text.push_str(&format!(" at least {later}m later"));
+        }
+        if rng.u8(0..4) == 0 {
+            text.push_str(&format!(" without {}", selector(rng)));
+        }
+    }
+    if rng.u8(0..3) == 0 {
+        text.push_str(&format!(" all within {}m", minutes(rng, 5)));
+    }
+    let near = minutes(rng, 1);
+    let window = match rng.u8(0..5) {
+        0 => "ever".to_string(),
+        1 => format!("at least {near}m ago"),
+        2 => format!("between {near}m and {}m ago", near + minutes(rng, 1)),
+        _ => format!("in last {near}m"),
+    };
+    format!("{text}) {window}")
+}
+
+/// `SEQUENCES=FIRST:CASES` looks elsewhere, or longer.
+#[test]
+fn the_oracle_finds_the_same_completions() {
+    let wanted = std::env::var("SEQUENCES").unwrap_or_default();
+    let (first, cases): (u64, u64) = match wanted.split_once(':') {
+        Some((first, cases)) => (first.parse().expect("a seed"), cases.parse().expect("a number")),
+        None => (0, 24),
+    };
+    let mut changes = 0;
+    for seed in first..first + cases {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let catalogue = &DEFINITIONS[..DEFINITIONS.find("segment").expect("segments")];
+        let mut text = catalogue.to_string();
+        for i in 0..6 {
+            let (one, other) = (random_sequence(&mut rng), random_sequence(&mut rng));
+            let condition = match rng.u8(0..6) {
+                0 => format!("{one} for at least {}m", rng.u8(1..20)),
+                1 => format!("{one} and not {other}"),
+                2 => format!("{one} or {other}"),
+                3 => format!("{one}  exit when {other}"),
+                4 if i > 0 => format!("{one} and in segment s{}", i - 1),
+                _ => one,
+            };
+            text.push_str(&format!("segment s{i} {{ when {condition} }}\n"));
+        }
+        let records = log(seed);
+        let end = Step::Clock(records.last().expect("records").at + Millis(3_600_000));
+        let steps = records.into_iter().take(60).map(Step::Record).chain([end]).collect();
+        let scenario = Scenario { seed, catalogue: text, items: Vec::new(), steps };
+        match against::check(&scenario) {
+            Ok(tally) => changes += tally.changes,
+            Err(difference) => panic!("seed {seed}: {difference}\n\n{scenario}"),
+        }
+    }
+    assert!(changes > 20 * cases, "{changes} changes: the test looks at nothing");
 }
