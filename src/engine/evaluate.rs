@@ -13,6 +13,7 @@ use super::motion::Side;
 use super::program::{Program, Spec, State};
 use super::value::{Val, arithmetic, contains, ends_with, is_empty, is_member, relate, starts_with};
 use crate::lang::definition::Rel;
+use crate::model::ZoneId;
 use crate::plan::feature::{FeatureId, Quantity};
 use crate::plan::filter::Filter;
 use crate::plan::node::{Node, NodeId, TermId, TermNode, UnitId, UnitKind};
@@ -52,6 +53,8 @@ pub struct Work {
     pass: u64,
     /// The key that is looked at, in a condition on some key.
     pub at_key: Cell<usize>,
+    /// The customer's own zone, of the generation beside it.
+    pub zone_of: Cell<(u64, ZoneId)>,
 }
 
 /// A term at an instant.
@@ -83,6 +86,7 @@ impl Work {
             until_depth: 0,
             pass: 0,
             at_key: Cell::new(0),
+            zone_of: Cell::new((0, program.plan.zones.workspace)),
         }
     }
 
@@ -340,6 +344,9 @@ impl Work {
                     (State::Log(s), _) => s.compare(*quantity, *window, t, *rel, *with),
                     (State::Extremes(s), Spec::Extremes(plan)) => s.compare(plan, *window, t, *rel, *with),
                     (State::Distinct(s), _) => s.compare(*window, t, *rel, *with),
+                    (State::Periods(s), Spec::Periods { plan, axis }) => {
+                        self.compare_periods(program, (s, plan, *axis), *quantity, *window, t, (*rel, *with))
+                    }
                     _ => panic!("no quantity in this feature"),
                 };
                 let (until, cut) = (self.part_until(program, *feature, t), self.part_cut(program, *feature, t));
@@ -419,6 +426,7 @@ impl Work {
             }),
             Node::CartEmpty => Verdict::fixed(self.cart(program).summary().is_empty()),
             Node::CartHas(filter) => Verdict::fixed(self.cart_has(program, filter)),
+            Node::Calendar(calendar) => self.calendar(program, calendar, t),
             Node::Constant(_) | Node::And(_) | Node::Or(_) | Node::Not(_) | Node::Held { .. } | Node::InSegment { .. } => {
                 panic!("{node:?} is no leaf")
             }
@@ -449,19 +457,17 @@ impl Work {
     /// A condition on an instant, which may itself be another one later; an unknown one satisfies nothing.
     pub fn of_instant(&self, program: &Program, of: TermId, t: Timestamp, holds: impl FnOnce(Timestamp) -> (bool, Timestamp)) -> Verdict {
         let seen = self.term(program, of, t);
-        let (holds, until) = self.as_instant(program, seen.value).map_or((false, Timestamp::MAX), holds);
+        let (holds, until) = match seen.value {
+            Val::Instant(x) => holds(x),
+            _ => (false, Timestamp::MAX),
+        };
         Verdict { holds, until: until.min(seen.next), approx: seen.approx }
     }
 
-    /// A term that is an instant; a date counts as its local midnight.
+    /// A term that is an instant.
     pub fn instant(&self, program: &Program, term: TermId, t: Timestamp) -> Option<Timestamp> {
-        self.as_instant(program, self.term(program, term, t).value)
-    }
-
-    fn as_instant(&self, program: &Program, value: Val) -> Option<Timestamp> {
-        match value {
+        match self.term(program, term, t).value {
             Val::Instant(x) => Some(x),
-            Val::Date(day) => Some(program.midnight(day)),
             _ => None,
         }
     }
@@ -515,6 +521,7 @@ impl Work {
                     saturated: left.saturated || right.saturated,
                 }
             }
+            TermNode::Calendar(term) => self.calendar_term(program, *term, t),
             TermNode::Age(of) => match self.instant(program, *of, t) {
                 Some(x) => Seen { next: t + Millis(1), ..Seen::fixed(Val::duration(t - x)) },
                 None => Seen { next: self.term(program, *of, t).next, ..Seen::fixed(Val::Missing) },
@@ -535,6 +542,7 @@ impl Work {
             (State::Log(s), _) => s.read(quantity, window, t),
             (State::Extremes(s), Spec::Extremes(plan)) => s.read(plan, window, t),
             (State::Distinct(s), _) => s.read(window, t),
+            (State::Periods(s), Spec::Periods { plan, axis }) => self.read_periods(program, (s, plan, *axis), quantity, window, t),
             (State::Ring(s), _) => super::features::Reading {
                 value: Some(super::features::Ratio::whole(s.count(window, t) as i128)),
                 next: Timestamp::MAX,

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::batch::{Batch, Datum};
+use super::calendar;
 use super::cart::{CartEvent, CartLine, line_key};
 use super::evaluate::Work;
 use super::features::codec::{put_datum, put_value};
 use super::features::keyed::put_key;
 use super::features::session::Activity;
-use super::filter::{self, Fields};
+use super::filter::{self, At, Fields};
 use super::machine::Agenda;
 use super::output::Counts;
 use super::program::{Program, Spec, State};
@@ -18,7 +19,7 @@ use super::sequences::Served;
 use super::value::{List, Val};
 use crate::ids::{EventIndex, TraitIndex};
 use crate::model::{CartAction, Value};
-use crate::plan::feature::{Edge, FeatureId};
+use crate::plan::feature::{Edge, FeatureId, FeatureKind};
 use crate::plan::selector::{CartRoute, Fed, Feed, Route};
 use crate::time::Timestamp;
 
@@ -197,6 +198,10 @@ impl Feeder {
         if same {
             return;
         }
+        if program.plan.zones.customer == Some(index) {
+            // The customer has moved: what was found of the zone is void.
+            work.zone_of.set((0, program.plan.zones.workspace));
+        }
         touch(work, agenda, &program.plan.trait_edges[index.at()], None);
         let Some(route) = program.plan.routes.last().filter(|r| !r.selectors.is_empty()) else { return };
         let before = std::mem::take(&mut self.temporary);
@@ -218,6 +223,10 @@ impl Feeder {
         placed: Placed,
         counts: &mut Counts,
     ) {
+        let fields = match route.local {
+            true => fields.at(At { ts: placed.ts, zone: work.customer_zone(program).zone() }),
+            false => fields,
+        };
         self.event += 1;
         self.hits.clear();
         self.hits.extend_from_slice(&route.always);
@@ -310,6 +319,10 @@ impl Feeder {
         if key.as_ref().map_or(number.is_none(), |key| !put_key(&mut self.key, filter::operand(key, fields))) {
             return Effect::Nothing;
         }
+        let filed = match program.plan.features[*feature as usize].kind {
+            FeatureKind::Periods { axis, .. } => calendar::filed(axis, work.zone(program, axis.zone()), ts, floor),
+            _ => None,
+        };
         work.load(program, *feature);
         let within = &program.plan.features[*feature as usize].within;
         let session = within.session.then(|| {
@@ -324,6 +337,7 @@ impl Feeder {
         self.keys_evicted += u64::from(key.is_some() && effect == Effect::Loss);
         let Some(number) = number else { return effect };
         let entered = match (state, spec) {
+            (State::Periods(s), Spec::Periods { plan, .. }) => filed.is_some_and(|(period, newest)| s.insert(plan, period, number, newest)),
             (State::Counter(s), _) => {
                 s.insert(number);
                 true

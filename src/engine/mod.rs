@@ -9,6 +9,7 @@
 
 mod apply;
 pub mod batch;
+mod calendar;
 pub mod cart;
 mod customer;
 pub mod dedup;

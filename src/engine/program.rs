@@ -10,12 +10,14 @@ use super::features::distinct::DistinctPlan;
 use super::features::extremes::{Extreme, ExtremesPlan};
 use super::features::log::LogPlan;
 use super::features::{
-    Counter, Distinct, Extremes, FirstLast, InSession, Keep, Keyed, Log, Reader, Ring, Sequence, SequenceSpec, Session, Since,
+    Counter, Distinct, Extremes, FirstLast, InSession, Keep, Keyed, Log, Periods, PeriodsPlan, Reader, Ring, Sequence, SequenceSpec,
+    Session, Since,
 };
 use super::score::{Score, ScorePlan, decimal_to_f64};
 use crate::lang::definition::{DefinitionKind, Which};
 use crate::model::Currency;
 use crate::plan::Plan;
+use crate::plan::calendar::{Axis, CalendarTerm, ZoneRef};
 use crate::plan::feature::{Feature, FeatureId, FeatureKind};
 use crate::plan::node::{Node, NodeId, TermId, TermNode, UnitId, UnitKind};
 use crate::time::{Millis, Timestamp};
@@ -39,7 +41,6 @@ pub struct Program {
     pub home: Currency,
     /// Units that can hold, or become due, without any of the records they read: asked of every new customer.
     pub initial: Vec<UnitId>,
-    zone: jiff::tz::TimeZone,
 }
 
 /// How a feature is kept.
@@ -60,6 +61,7 @@ pub enum Spec {
     },
     Score(ScorePlan),
     Sequence(SequenceSpec),
+    Periods { plan: PeriodsPlan, axis: Axis },
     Cart(CartPlan),
     Session {
         gap: Millis,
@@ -82,6 +84,7 @@ pub enum State {
     FirstLast(FirstLast),
     Score(Score),
     Sequence(Sequence),
+    Periods(Periods),
     Cart(Cart),
     Session(Session),
     InSession(InSession),
@@ -104,9 +107,7 @@ impl Program {
         specs.push(Spec::Cart(CartPlan { home, buffer_max }));
         let term_loads = (0..plan.terms.len()).map(|t| Loads::default().term(&plan, cart, t as TermId).done()).collect();
         let loads = plan.nodes.iter().map(|n| Loads::default().node(&plan, cart, &n.node).done()).collect();
-        let name = &plan.workspace().catalogue.workspace.timezone;
-        let zone = jiff::tz::TimeZone::get(name).unwrap_or(jiff::tz::TimeZone::UTC);
-        let mut program = Program { plan, settings, specs, loads, term_loads, cart, session, session_gap, home, initial: Vec::new(), zone };
+        let mut program = Program { plan, settings, specs, loads, term_loads, cart, session, session_gap, home, initial: Vec::new() };
         program.initial = program.ask_of_nobody();
         program
     }
@@ -129,13 +130,6 @@ impl Program {
                 open || wants.holds || wants.until != Timestamp::MAX
             })
             .collect()
-    }
-
-    /// The first instant of a local day (LANGUAGE.md S10, R38), in the workspace's zone; never for a date that no calendar has.
-    pub fn midnight(&self, day: i32) -> Timestamp {
-        let (year, month, day) = crate::time::civil_from_days(i64::from(day));
-        let date = i16::try_from(year).ok().and_then(|year| jiff::civil::Date::new(year, month as i8, day as i8).ok());
-        date.and_then(|d| d.to_zoned(self.zone.clone()).ok()).map_or(Timestamp::MAX, |z| Timestamp(z.timestamp().as_millisecond()))
     }
 }
 
@@ -168,6 +162,13 @@ fn spec(plan: &Plan, feature: &Feature, settings: &Settings) -> Spec {
             }
             _ => panic!("feature of a score that is none: {definition}"),
         },
+        FeatureKind::Periods { axis, keep, values, bound } => {
+            // A customer who moves can fall back by a day or two: one zone is 26 hours before another.
+            let slack = if axis.zone() == ZoneRef::Customer { 2 } else { 0 };
+            let plan =
+                PeriodsPlan { values: *values, keep: i64::from(*keep) + slack, bound: *bound, exact_entries: settings.exact_entries };
+            Spec::Periods { plan, axis: *axis }
+        }
     }
 }
 
@@ -201,6 +202,10 @@ impl Loads {
                 return self.term(plan, cart, *of);
             }
             Node::CartEmpty | Node::CartHas(_) => self.features.push(cart),
+            Node::Calendar(calendar) => {
+                self.features.extend(calendar.feature());
+                return calendar.term().into_iter().fold(self, |loads, term| loads.term(plan, cart, term));
+            }
             Node::Compare { left, right, .. } => return self.term(plan, cart, *left).term(plan, cart, *right),
             Node::Between { of, low, high } => return self.term(plan, cart, *of).term(plan, cart, *low).term(plan, cart, *high),
             Node::Member { of, .. }
@@ -226,8 +231,12 @@ impl Loads {
             }
             TermNode::CartValue | TermNode::CartQuantity | TermNode::CartItems | TermNode::CartChangedAt => self.features.push(cart),
             TermNode::Arithmetic { left, right, .. } => return self.term(plan, cart, *left).term(plan, cart, *right),
-            TermNode::Age(of) => return self.term(plan, cart, *of),
-            TermNode::Literal(_) | TermNode::Trait { .. } | TermNode::FirstSeen | TermNode::Key { .. } => {}
+            TermNode::Age(of) | TermNode::Calendar(CalendarTerm::Midnight { of, .. }) => return self.term(plan, cart, *of),
+            TermNode::Literal(_)
+            | TermNode::Trait { .. }
+            | TermNode::FirstSeen
+            | TermNode::Key { .. }
+            | TermNode::Calendar(CalendarTerm::Local { .. }) => {}
         }
         self
     }
@@ -259,6 +268,7 @@ impl State {
             Spec::FirstLast { .. } => State::FirstLast(FirstLast::default()),
             Spec::Score(_) => State::Score(Score::default()),
             Spec::Sequence(_) => State::Sequence(Sequence::default()),
+            Spec::Periods { .. } => State::Periods(Periods::default()),
             Spec::Cart(_) => State::Cart(Cart::default()),
             Spec::Session { .. } => State::Session(Session::default()),
             Spec::InSession(inner) => State::InSession(InSession::new(inner)),
@@ -278,6 +288,7 @@ impl State {
             State::FirstLast(s) => s.clear(),
             State::Score(s) => *s = Score::default(),
             State::Sequence(s) => s.clear(),
+            State::Periods(s) => s.clear(),
             State::Cart(s) => s.clear(),
             State::Session(s) => *s = Session::default(),
             State::InSession(s) => s.clear(),
@@ -318,6 +329,7 @@ impl State {
             (State::InSession(s), Spec::InSession(inner)) => s.decode(inner, base, reader),
             (State::Since(s), Spec::Since(inner)) => s.decode(inner, base, reader),
             (State::Keyed(s), Spec::Keyed(inner)) => s.decode(inner, base, reader),
+            (State::Periods(s), Spec::Periods { plan, .. }) => s.decode(plan, reader),
             _ => panic!("a feature's state is of another kind than its specification"),
         }
     }
@@ -332,6 +344,7 @@ impl State {
             (State::FirstLast(s), Spec::FirstLast { values, .. }) => s.encode(base, *values, out),
             (State::Score(s), Spec::Score(_)) => s.encode(base, out),
             (State::Sequence(s), Spec::Sequence(spec)) => s.encode(spec, base, out),
+            (State::Periods(s), Spec::Periods { plan, .. }) => s.encode(plan, out),
             (State::Cart(s), Spec::Cart(plan)) => s.encode(plan, base, out),
             (State::Session(s), Spec::Session { .. }) => s.encode(base, out),
             (State::InSession(s), Spec::InSession(inner)) => s.encode(inner, base, out),

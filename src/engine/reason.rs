@@ -123,6 +123,7 @@ pub fn observed(program: &Program, work: &mut Work, id: NodeId, t: Timestamp) ->
             None => "not held".into(),
         },
         Node::InSegment { unit, .. } => if work.customer.is_member(*unit) { "member" } else { "no member" }.into(),
+        Node::Calendar(node) => super::calendar::observed(program, work, node, t),
         Node::CartEmpty | Node::CartHas(_) => {
             work.load(program, program.cart);
             let items = work.cart(program).summary().items;

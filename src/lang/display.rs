@@ -75,6 +75,18 @@ pub fn window(of: &Window) -> String {
     text.out
 }
 
+/// A literal as it is written beside a term: `09:00` beside `local.time`.
+pub fn literal(value: &Value, beside: &Term) -> String {
+    let mut text = Text { names: &Nothing, out: String::new() };
+    text.value(value, spelling(beside));
+    text.out
+}
+
+/// A unit that is counted: `days`.
+pub fn units(unit: Unit) -> &'static str {
+    plural(unit)
+}
+
 /// The inside of `[...]`.
 pub(crate) fn filter(expr: &Expr) -> String {
     match expr {

@@ -1,11 +1,13 @@
 //! Plain data that every other module speaks: values, money, the catalogue, changes and memberships. No behaviour beyond
 //! construction, exact arithmetic and display; nothing here knows of definitions, state or wires.
 
+pub mod calendar;
 pub mod catalogue;
 pub mod change;
 pub mod money;
 pub mod value;
 
+pub use calendar::{Period, Zone, ZoneId};
 pub use catalogue::{
     CartAction, CartRule, Catalogue, EventType, InstantFormat, MoneyCurrency, Property, Purpose, Trait, Type, WorkspaceSettings,
 };

@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 
+use super::calendar::{Axis, CalendarNode, CalendarTerm, ZoneRef, asks_local};
 use super::feature::{Edge, Feature, FeatureId, FeatureKind, Keep, NumberUnit, Quantity, SelectorId, Values, Within};
 use super::filter::{self, Scope};
 use super::node::{Node, NodeId, NodeInfo, SegmentUnit, TermId, TermNode, Unit, UnitId, UnitKind};
 use super::number::{literal_ratio, mirrored, number_unit};
 use super::selector::Role;
 use super::window::{AgeWindow, Ratio};
-use super::{CartPlan, threshold};
+use super::{CartPlan, Zones, threshold};
 use crate::ids::DefinitionIndex;
 use crate::lang::definition::{
-    Aggregate, CartPath, DefinitionKind, Expr, Path, Rel, Segment, Selector, Term, TimeWindow, Which, Window, Workspace,
+    Aggregate, CartPath, DefinitionKind, Expr, Path, Rel, Segment, Selector, Term, Which, Window, Workspace, Zone,
 };
 use crate::lang::display;
 use crate::model::{Decimal, Type, Value};
@@ -29,6 +30,8 @@ pub(super) struct SelectorBuild {
     pub selector: Selector,
     /// Features it feeds, and what its events are to them.
     pub feeds: Vec<(FeatureId, Role)>,
+    /// Whose clock its filters ask.
+    pub zone: ZoneRef,
 }
 
 #[derive(Debug)]
@@ -53,6 +56,11 @@ pub(super) struct Builder<'w> {
     dwell_ids: HashMap<NodeId, UnitId>,
     pub unit_of: Vec<Option<UnitId>>,
     pub cart: CartPlan,
+    pub zones: Zones,
+    /// Of the definition that is being built.
+    pub zone: ZoneRef,
+    /// By what the aggregate that is being built files its events, and how many periods it needs; `None` where that is not by the calendar.
+    pub axis: Option<(Axis, u32)>,
 }
 
 /// The checker lets through only what this version evaluates (E16).
@@ -62,6 +70,7 @@ pub(super) fn refused(what: &str) -> ! {
 
 impl<'w> Builder<'w> {
     pub fn new(workspace: &'w Workspace, cart: CartPlan) -> Builder<'w> {
+        let zones = Zones::of(workspace);
         Builder {
             workspace,
             selectors: Vec::new(),
@@ -80,6 +89,9 @@ impl<'w> Builder<'w> {
             dwell_ids: HashMap::new(),
             unit_of: vec![None; workspace.definitions.len()],
             cart,
+            zones,
+            zone: zones.resolve(&Zone::Customer),
+            axis: None,
         }
     }
 
@@ -105,6 +117,7 @@ impl<'w> Builder<'w> {
             refused("a rule about delays or consent");
         }
         self.some_key = None;
+        self.zone = self.zones.resolve(&segment.timezone);
         let when = self.expr(&segment.when);
         let exit = segment.exit_when.as_ref().map(|e| self.expr(e));
         let enter = match exit {
@@ -133,6 +146,7 @@ impl<'w> Builder<'w> {
             Node::And(all) | Node::Or(all) => all.iter().any(|n| self.nodes[*n as usize].open),
             Node::Not(of) | Node::SomeKey { of, .. } => self.nodes[*of as usize].open,
             Node::Held { operand, .. } => self.nodes[*operand as usize].open,
+            Node::Calendar(CalendarNode::Local(_)) => true,
             _ => terms_of(&node).iter().any(|t| self.term_open(*t)),
         };
         let id = self.nodes.len() as NodeId;
@@ -145,7 +159,8 @@ impl<'w> Builder<'w> {
         match &self.terms[term as usize] {
             TermNode::FirstSeen => true,
             TermNode::Arithmetic { left, right, .. } => self.term_open(*left) || self.term_open(*right),
-            TermNode::Age(of) => self.term_open(*of),
+            TermNode::Age(of) | TermNode::Calendar(CalendarTerm::Midnight { of, .. }) => self.term_open(*of),
+            TermNode::Calendar(CalendarTerm::Local { .. }) => true,
             _ => false,
         }
     }
@@ -158,7 +173,10 @@ impl<'w> Builder<'w> {
         self.node(node, text, threshold)
     }
 
-    fn expr(&mut self, expr: &Expr) -> NodeId {
+    pub(super) fn expr(&mut self, expr: &Expr) -> NodeId {
+        if let Some(node) = self.calendar_node(expr) {
+            return self.leaf(expr, node);
+        }
         let node = match expr {
             Expr::And(all) => {
                 let all = all.iter().map(|e| self.expr(e)).collect();
@@ -200,14 +218,7 @@ impl<'w> Builder<'w> {
                 let unit = self.unit_of[definition.at()].unwrap_or_else(|| refused("a segment that stands after its user"));
                 Node::InSegment { unit, definition: *definition }
             }
-            Expr::TimeIn { of, window } => {
-                let of = self.term(of);
-                match window {
-                    TimeWindow::Past(window) => Node::Aged { of, window: age_window(window) },
-                    TimeWindow::Next(within) => Node::Next { of, within: *within },
-                    TimeWindow::NextFull { .. } => refused("a calendar window"),
-                }
-            }
+            Expr::TimeIn { of, window } => self.time_in(of, window),
             Expr::Contains { of, what, ignore_case } => Node::Contains { of: self.term(of), what: what.clone(), ignore_case: *ignore_case },
             Expr::StartsWith { of, prefix, ignore_case } => {
                 Node::StartsWith { of: self.term(of), prefix: prefix.as_str().into(), ignore_case: *ignore_case }
@@ -229,12 +240,11 @@ impl<'w> Builder<'w> {
                 };
                 Node::Has { of: self.term(of), filter: filter::compile(filter, &inner) }
             }
-            Expr::NofM { .. } => refused("`at least N of last M`"),
             Expr::Sequence(sequence) => self.sequence(sequence),
             Expr::InList(_) => refused("`in list`"),
             Expr::Crossed { .. } => refused("`entered segment`"),
             Expr::Consent(_) => refused("`consent to`"),
-            Expr::Anniversary { .. } => refused("`anniversary`"),
+            Expr::NofM { .. } | Expr::Anniversary { .. } => refused("a condition by the calendar that is none"),
             Expr::Matches { .. } => refused("`matches`"),
             Expr::Near { .. } => refused("`within .. of geo`"),
             Expr::Rank { .. } => refused("a rank"),
@@ -302,6 +312,7 @@ impl<'w> Builder<'w> {
     pub(super) fn count(&mut self, of: &Selector, window: AgeWindow, rel: Rel, with: Ratio) -> Node {
         let quantity = Quantity::Count;
         let feature = match ring_capacity(rel, with) {
+            _ if self.axis.is_some() => self.aggregate(quantity, of, None, window, NumberUnit::Int, Some((rel, with))),
             _ if window == AgeWindow::EVER && self.within.since.is_none() => self.counter(of, None, false, NumberUnit::Int),
             Some(capacity) if window.near == Millis::ZERO => self.ring(of, Keep::Newest, capacity),
             Some(capacity) if window.is_unbounded() => self.ring(of, Keep::Oldest, capacity),
@@ -319,6 +330,9 @@ impl<'w> Builder<'w> {
         unit: NumberUnit,
         with: Option<(Rel, Ratio)>,
     ) -> FeatureId {
+        if let Some(axis) = self.axis {
+            return self.filed(axis, quantity, of, property, unit, with);
+        }
         // What counts since a mark can shrink, so it is kept one by one.
         let since = self.within.since.is_some();
         let ever = window == AgeWindow::EVER && !since;
@@ -417,6 +431,8 @@ impl<'w> Builder<'w> {
             return *id;
         }
         let DefinitionKind::Score(score) = &self.workspace.definitions[definition.at()].kind else { refused("a score that is none") };
+        // A score has no zone of its own, whoever asks for it first.
+        let zone = std::mem::replace(&mut self.zone, self.zones.resolve(&Zone::Customer));
         let id = self.features.len() as FeatureId;
         let kind = FeatureKind::Score { definition };
         self.features.push(Feature::bare(kind, NumberUnit::Decimal));
@@ -425,16 +441,20 @@ impl<'w> Builder<'w> {
             let selector = self.selector(&rule.selector);
             self.selectors[selector as usize].feeds.push((id, Role::Points(rule.add.map(|d| d.0))));
         }
+        self.zone = zone;
         id
     }
 
     pub(super) fn selector(&mut self, of: &Selector) -> SelectorId {
-        let key = format!("{:?}", of.members);
+        let mut key = format!("{:?}", of.members);
+        if of.members.iter().filter_map(|m| m.filter.as_ref()).any(asks_local) {
+            key.push_str(&format!(" {:?}", self.zone));
+        }
         if let Some(id) = self.selector_ids.get(&key) {
             return *id;
         }
         let id = self.selectors.len() as SelectorId;
-        self.selectors.push(SelectorBuild { selector: of.clone(), feeds: Vec::new() });
+        self.selectors.push(SelectorBuild { selector: of.clone(), zone: self.zone, feeds: Vec::new() });
         self.selector_ids.insert(key, id);
         id
     }
@@ -450,7 +470,7 @@ impl<'w> Builder<'w> {
         id
     }
 
-    fn term(&mut self, term: &Term) -> TermId {
+    pub(super) fn term(&mut self, term: &Term) -> TermId {
         let node = match term {
             Term::Literal(value) => TermNode::Literal(value.clone()),
             Term::Path(path) => match path {
@@ -471,7 +491,7 @@ impl<'w> Builder<'w> {
                 Path::Cart(CartPath::Items | CartPath::Whole) => TermNode::CartItems,
                 Path::Cart(CartPath::ChangedAt) => TermNode::CartChangedAt,
                 Path::Property { .. } => refused("a property outside a filter"),
-                Path::Local(_) => refused("`local`"),
+                Path::Local(path) => TermNode::Calendar(CalendarTerm::Local { path: *path, zone: self.zone }),
             },
             Term::Aggregate { function, of, property, per, window } => {
                 let unit = self.unit(*function, of, property.as_deref());
@@ -499,7 +519,7 @@ impl<'w> Builder<'w> {
                 TermNode::Arithmetic { op: *op, left, right }
             }
             Term::Score(definition) => TermNode::Score { feature: self.score(*definition) },
-            Term::Age(of) => TermNode::Age(self.term(of)),
+            Term::Age(of) => TermNode::Age(self.instant_term(of)),
             Term::Points(_) => refused("`points`"),
             Term::Stage(_) => refused("`stage`"),
             Term::Bucket(_) => refused("`bucket`"),
@@ -511,7 +531,7 @@ impl<'w> Builder<'w> {
     }
 
     /// What a number of this aggregate means.
-    fn unit(&self, function: Aggregate, of: &Selector, property: Option<&[String]>) -> NumberUnit {
+    pub(super) fn unit(&self, function: Aggregate, of: &Selector, property: Option<&[String]>) -> NumberUnit {
         let Some(property) = property.filter(|_| !matches!(function, Aggregate::Count | Aggregate::Distinct)) else {
             return NumberUnit::Int;
         };
@@ -541,7 +561,7 @@ fn ring_capacity(rel: Rel, with: Ratio) -> Option<usize> {
     capacity(rel, with, RING_CONSTANT_MAX)
 }
 
-fn capacity(rel: Rel, with: Ratio, constant_max: i64) -> Option<usize> {
+pub(super) fn capacity(rel: Rel, with: Ratio, constant_max: i64) -> Option<usize> {
     let up = with.num.div_euclid(with.den) + i128::from(with.num.rem_euclid(with.den) != 0);
     if up > i128::from(constant_max) {
         return None;
@@ -569,6 +589,7 @@ pub(super) fn terms_of(node: &Node) -> Vec<TermId> {
         | Node::Empty(of)
         | Node::Known(of)
         | Node::Has { of, .. } => vec![*of],
+        Node::Calendar(calendar) => calendar.term().into_iter().collect(),
         _ => Vec::new(),
     }
 }

@@ -20,6 +20,7 @@ impl Builder<'_> {
             Node::FirstSince { .. } => 5,
             Node::CartEmpty => 3,
             Node::CartHas(_) => 10,
+            Node::Calendar(calendar) => 4 + calendar.feature().map_or(0, |f| self.feature_cost(f)),
             leaf => 1 + terms_of(leaf).iter().map(|t| self.term_cost(*t)).sum::<u32>(),
         }
     }
@@ -32,6 +33,7 @@ impl Builder<'_> {
             FeatureKind::Distinct { .. } => 10,
             FeatureKind::Score { .. } => 12,
             FeatureKind::Sequence(_) => 15,
+            FeatureKind::Periods { .. } => 8,
             FeatureKind::Log { .. } => 20,
         }
     }
@@ -46,6 +48,7 @@ impl Builder<'_> {
             | TermNode::FirstLast { feature, .. }
             | TermNode::Score { feature } => self.feature_cost(*feature),
             TermNode::Arithmetic { left, right, .. } => 2 + self.term_cost(*left) + self.term_cost(*right),
+            TermNode::Calendar(_) => 4,
             TermNode::Age(of) => 1 + self.term_cost(*of),
         }
     }

@@ -4,6 +4,7 @@
 //! looked at. Its deadline, computed earlier, can then only have moved later, which is the safe side (LANGUAGE.md 9.1).
 
 use super::build::{Builder, add_edge, terms_of};
+use super::calendar::{Axis, CalendarNode, CalendarTerm, ZoneRef};
 use super::feature::{Edge, FeatureId, FeatureKind, Quantity};
 use super::node::{Node, NodeId, TermId, TermNode, UnitId, UnitKind};
 use super::window::AgeWindow;
@@ -130,6 +131,7 @@ impl Builder<'_> {
             }
             Node::Sequence { feature, window } => tell(Source::Feature(*feature), self.sequence_effect(*feature, *window).matters(up)),
             Node::CartEmpty | Node::CartHas(_) => tell(Source::Cart, ALWAYS),
+            Node::Calendar(calendar) => self.calendar_reads(calendar, up, tell),
             // A newer newest event only ever brings an instant nearer.
             node @ Node::Aged { of, window } => {
                 let newest = matches!(self.terms[*of as usize], TermNode::RingEnd { newest: true, .. });
@@ -159,6 +161,7 @@ impl Builder<'_> {
         if self.features[feature as usize].within.session {
             tell(Source::Feature(self.feature_ids["session"]));
         }
+        self.feature_zone(feature, tell);
     }
 
     fn quantity_effect(&self, feature: FeatureId, quantity: Quantity, window: AgeWindow, rel: Rel) -> Effect {
@@ -178,6 +181,31 @@ impl Builder<'_> {
         match &self.features[feature as usize].kind {
             FeatureKind::Sequence(plan) if plan.only_grows() && window.near == Millis::ZERO => RAISES,
             _ => BOTH,
+        }
+    }
+
+    /// The trait that moves local clocks.
+    fn zone_source(&self, zone: ZoneRef, tell: &mut dyn FnMut(Source)) {
+        if let (ZoneRef::Customer, Some(index)) = (zone, self.zones.customer) {
+            tell(Source::Trait(index));
+        }
+    }
+
+    fn feature_zone(&self, feature: FeatureId, tell: &mut dyn FnMut(Source)) {
+        if let FeatureKind::Periods { axis: Axis::Periods { zone, .. }, .. } = self.features[feature as usize].kind {
+            self.zone_source(zone, tell);
+        }
+    }
+
+    fn calendar_reads(&self, calendar: &CalendarNode, up: bool, tell: &mut impl FnMut(Source, Matters)) {
+        self.zone_source(calendar.zone(), &mut |source| tell(source, ALWAYS));
+        if let Some(term) = calendar.term() {
+            self.term_sources(term, &mut |source| tell(source, ALWAYS));
+        }
+        if let CalendarNode::NofM { feature, rel, count, .. } = calendar {
+            // Counts only grow; that of a period is never negative, so `= 0` says the same as `<= 0`.
+            let rel = if (*rel, *count) == (Rel::Eq, 0) { Rel::Le } else { *rel };
+            tell(Source::Feature(*feature), ordered(rel).matters(up));
         }
     }
 
@@ -208,6 +236,12 @@ impl Builder<'_> {
                 self.term_sources(*right, tell);
             }
             TermNode::Age(of) => self.term_sources(*of, tell),
+            TermNode::Calendar(calendar) => {
+                self.zone_source(calendar.zone(), tell);
+                if let CalendarTerm::Midnight { of, .. } = calendar {
+                    self.term_sources(*of, tell);
+                }
+            }
         }
     }
 }

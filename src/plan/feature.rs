@@ -4,6 +4,7 @@
 //! first or last event the union of properties.
 
 use super::sequence::SequencePlan;
+use super::calendar::{Axis, PeriodValues};
 use super::window::AgeWindow;
 use crate::ids::DefinitionIndex;
 use crate::lang::definition::{Aggregate, Which};
@@ -116,6 +117,13 @@ pub enum FeatureKind {
         definition: DefinitionIndex,
     },
     Sequence(SequencePlan),
+    /// Per local period, or between dates: the newest `keep` periods, the running one included; `bound` as for distinct values.
+    Periods {
+        axis: Axis,
+        keep: u32,
+        values: PeriodValues,
+        bound: Option<usize>,
+    },
     /// When the customer's current session began and was last carried on: one per customer, fed by every activity.
     Session,
 }

@@ -1,8 +1,10 @@
 //! Filters on events, compiled against the slots of one event type (or the fields of a list's element): names become places.
 //!
-//! A filter sees nothing but its record, so its outcome never depends on time or on the customer.
+//! A filter sees nothing but its record and the local clock at the record's instant, so its outcome never depends on the present. Of the
+//! customer it knows the zone in force when the record is applied, and nothing else.
 
-use crate::lang::definition::{ArithmeticOp, Containment, Expr, Path, Rel, Term};
+use super::calendar::{LocalTest, ZoneRef};
+use crate::lang::definition::{ArithmeticOp, Containment, Expr, LocalPath, Path, Rel, Term};
 use crate::model::{Property, Type, Value};
 
 /// Where a value stands in a record: slot, then fields of nested records.
@@ -16,6 +18,11 @@ pub enum Operand {
     },
     /// A name that this event type lacks: always missing.
     Absent,
+    /// The local clock at the event's instant.
+    Local {
+        path: LocalPath,
+        zone: ZoneRef,
+    },
     Arithmetic {
         op: ArithmeticOp,
         left: Box<Operand>,
@@ -68,6 +75,8 @@ pub enum Filter {
     },
     Empty(Operand),
     Known(Operand),
+    /// The local clock at the event's instant, against constants.
+    Local(LocalTest),
     /// Some element of a list of records satisfies the inner filter, whose slots are the element's fields.
     Has {
         of: Operand,
@@ -80,12 +89,23 @@ pub enum Filter {
 pub struct Scope {
     /// Name, slot, type; a name without slot is not decoded and can only be asked for by mistake.
     pub names: Vec<(String, Option<u16>, Type)>,
+    /// Whose clock `local` is; `None` where nothing has an instant.
+    pub zone: Option<ZoneRef>,
 }
 
 impl Scope {
+    pub fn of_names(names: impl Iterator<Item = (String, Option<u16>, Type)>) -> Scope {
+        Scope { names: names.collect(), zone: None }
+    }
+
     /// The fields of a record type.
     pub fn of_record(properties: &[Property]) -> Scope {
-        Scope { names: properties.iter().enumerate().map(|(i, p)| (p.name.clone(), Some(i as u16), p.ty.clone())).collect() }
+        Scope::of_names(properties.iter().enumerate().map(|(i, p)| (p.name.clone(), Some(i as u16), p.ty.clone())))
+    }
+
+    /// The same for records whose instant is looked at on this clock.
+    pub fn in_zone(&self, zone: ZoneRef) -> Scope {
+        Scope { zone: Some(zone), ..self.clone() }
     }
 
     /// The place of a path and the type of what stands there.
@@ -107,6 +127,9 @@ impl Scope {
 ///
 /// **Panics:** on forms that the checker refuses in filters (E03, E16).
 pub fn compile(expr: &Expr, scope: &Scope) -> Filter {
+    if let Some(test) = scope.zone.and_then(|zone| LocalTest::of(expr, zone)) {
+        return Filter::Local(test);
+    }
     let all = |exprs: &[Expr]| exprs.iter().map(|e| compile(e, scope)).collect();
     match expr {
         Expr::And(exprs) => Filter::And(all(exprs)),
@@ -143,7 +166,7 @@ pub fn compile(expr: &Expr, scope: &Scope) -> Filter {
                 },
                 other => (operand(other, scope), Scope::default()),
             };
-            Filter::Has { of, filter: Box::new(compile(filter, &inner)) }
+            Filter::Has { of, filter: Box::new(compile(filter, &Scope { zone: scope.zone, ..inner })) }
         }
         other => panic!("{other:?} in a filter is refused by the checker"),
     }
@@ -153,6 +176,7 @@ fn operand(term: &Term, scope: &Scope) -> Operand {
     match term {
         Term::Literal(value) => Operand::Literal(value.clone()),
         Term::Path(Path::Property { path, .. }) => scope.resolve(path).0,
+        Term::Path(Path::Local(path)) => scope.zone.map_or(Operand::Absent, |zone| Operand::Local { path: *path, zone }),
         Term::Arithmetic { op, left, right } => {
             Operand::Arithmetic { op: *op, left: Box::new(operand(left, scope)), right: Box::new(operand(right, scope)) }
         }

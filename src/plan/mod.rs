@@ -6,6 +6,8 @@
 //! definitions there are. The plan is a function of the definitions alone, so that replicas agree.
 
 mod build;
+pub mod calendar;
+mod calendar_build;
 mod cost;
 mod edges;
 pub mod feature;
@@ -13,6 +15,7 @@ pub mod filter;
 pub mod node;
 mod number;
 mod report;
+mod report_calendar;
 pub mod schema;
 pub mod selector;
 pub mod sequence;
@@ -25,6 +28,7 @@ pub mod window;
 use std::sync::Arc;
 
 use build::Builder;
+pub use calendar_build::Zones;
 use feature::{Edge, Feature, FeatureKind};
 use filter::{Operand, Scope};
 use node::{NodeInfo, TermNode, Unit, UnitId, UnitKind};
@@ -59,6 +63,7 @@ pub struct Plan {
     pub trait_edges: Vec<Vec<Edge>>,
     pub cart_edges: Vec<Edge>,
     pub cart: CartPlan,
+    pub zones: Zones,
 }
 
 /// What a cart line keeps beside product, variant, quantity and price.
@@ -71,7 +76,7 @@ pub struct CartPlan {
 impl CartPlan {
     /// Slots of a line as its filters see it: `fields` in their order.
     pub fn scope(&self) -> Scope {
-        Scope { names: self.fields.iter().enumerate().map(|(i, (name, ty))| (name.clone(), Some(i as u16), ty.clone())).collect() }
+        Scope::of_names(self.fields.iter().enumerate().map(|(i, (name, ty))| (name.clone(), Some(i as u16), ty.clone())))
     }
 }
 
@@ -86,7 +91,7 @@ impl Plan {
         let mut builder = Builder::new(&workspace, cart);
         let reverse = builder.build();
         let routes = routes(&builder, &schema);
-        let Builder { selectors, features, nodes, terms, units, unit_of, cart, .. } = builder;
+        let Builder { selectors, features, nodes, terms, units, unit_of, cart, zones, .. } = builder;
         Plan {
             schema: Arc::new(schema),
             selectors: selectors.into_iter().map(|s| s.selector.text).collect(),
@@ -99,6 +104,7 @@ impl Plan {
             trait_edges: reverse.traits,
             cart_edges: reverse.cart,
             cart,
+            zones,
             workspace,
         }
     }
@@ -153,12 +159,12 @@ fn line_properties(properties: &[Property], lines: Option<PropertyIndex>) -> Opt
 
 fn event_scope(schema: &Schema, event: EventIndex) -> Scope {
     let (slots, ty) = (&schema.events[event.at()].slot_of, &schema.catalogue.events[event.at()].properties);
-    Scope { names: ty.iter().zip(slots).map(|(p, slot)| (p.name.clone(), *slot, p.ty.clone())).collect() }
+    Scope::of_names(ty.iter().zip(slots).map(|(p, slot)| (p.name.clone(), *slot, p.ty.clone())))
 }
 
 /// `trait_changed` with its properties; `from` and `to` have the trait's own type.
 fn trait_changed_scope() -> Scope {
-    Scope { names: ["name", "from", "to"].iter().enumerate().map(|(i, n)| ((*n).to_string(), Some(i as u16), Type::Text)).collect() }
+    Scope::of_names(["name", "from", "to"].iter().enumerate().map(|(i, n)| ((*n).to_string(), Some(i as u16), Type::Text)))
 }
 
 fn routes(builder: &Builder, schema: &Schema) -> Vec<Route> {
@@ -188,7 +194,12 @@ fn routes(builder: &Builder, schema: &Schema) -> Vec<Route> {
                         route.selectors.len() - 1
                     }
                 };
-                let filter = member.filter.as_ref().map(|f| filter::compile(f, &scopes[e]));
+                let local = member.filter.as_ref().is_some_and(calendar::asks_local);
+                let filter = member.filter.as_ref().map(|f| match local {
+                    true => filter::compile(f, &scopes[e].in_zone(build.zone)),
+                    false => filter::compile(f, &scopes[e]),
+                });
+                route.local |= local;
                 route.add(at as u32, filter);
             }
         }
@@ -209,6 +220,8 @@ fn fed(feature: &Feature, role: Role, scope: &Scope) -> Fed {
         (_, Role::Points(points)) => Fed::Points(points),
         (_, Role::Steps(steps)) => Fed::Steps { steps, key: feature.property.is_some().then(operand) },
         (_, Role::Mark) => Fed::Mark,
+        (FeatureKind::Periods { values: calendar::PeriodValues::Hashes, .. }, _) => Fed::Hash(operand()),
+        (FeatureKind::Periods { values: calendar::PeriodValues::Sum | calendar::PeriodValues::Extremes, .. }, _) => Fed::Number(operand()),
         (FeatureKind::Counter { sum: true } | FeatureKind::Extremes { .. }, _) => Fed::Number(operand()),
         (FeatureKind::Log { values: feature::Values::Numbers, .. }, _) => Fed::Number(operand()),
         (FeatureKind::Log { values: feature::Values::Hashes, .. } | FeatureKind::Distinct { .. }, _) => Fed::Hash(operand()),

@@ -1,5 +1,6 @@
 //! Conditions and terms as nodes of one graph: equal ones are one node, so that each is evaluated once per customer and instant.
 
+use super::calendar::{CalendarNode, CalendarTerm};
 use super::feature::{FeatureId, NumberUnit, Quantity};
 use super::filter::Filter;
 use super::window::{AgeWindow, Ratio};
@@ -44,7 +45,7 @@ pub enum Node {
         unit: UnitId,
         definition: DefinitionIndex,
     },
-    /// An aggregate against a constant, in the feature's own unit.
+    /// An aggregate against a constant, in the feature's own unit. The window of a feature of periods counts periods.
     Quantity {
         feature: FeatureId,
         quantity: Quantity,
@@ -133,6 +134,7 @@ pub enum Node {
         of: TermId,
         filter: Filter,
     },
+    Calendar(CalendarNode),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -179,6 +181,7 @@ pub enum TermNode {
     Key {
         unit: UnitId,
     },
+    Calendar(CalendarTerm),
 }
 
 /// What remembers something per customer and is evaluated as a whole when what it reads has changed: a dwell or a segment. A unit stands

@@ -22,15 +22,15 @@ pub struct SegmentReport {
 
 /// What the conditions of one segment read.
 #[derive(Default)]
-struct Reads {
-    features: BTreeSet<FeatureId>,
-    traits: BTreeSet<u16>,
+pub(super) struct Reads {
+    pub(super) features: BTreeSet<FeatureId>,
+    pub(super) traits: BTreeSet<u16>,
     cart: bool,
     /// Ways in which time alone can change it.
-    time: BTreeSet<String>,
+    pub(super) time: BTreeSet<String>,
     /// The longest age that some window tells apart.
-    longest: Option<Millis>,
-    ever: bool,
+    pub(super) longest: Option<Millis>,
+    pub(super) ever: bool,
 }
 
 pub(super) fn report(plan: &Plan) -> Vec<SegmentReport> {
@@ -158,6 +158,7 @@ fn kind(plan: &Plan, feature: &Feature, of: String) -> String {
             format!("sequence({}) up to {} B, 4 B per event in the reorder buffer", sequence.text, sequence.bytes())
         }
         FeatureKind::Session => "session 12 B".into(),
+        FeatureKind::Periods { .. } => super::report_calendar::feature(&feature.kind, &of),
         FeatureKind::Score { definition } => format!("score({}) 15 B", plan.workspace().definitions[definition.at()].name),
     }
 }
@@ -176,7 +177,7 @@ impl Reads {
             }
             Node::Quantity { feature, quantity, window, .. } => {
                 self.features.insert(*feature);
-                if subsets::reads(self, plan, *feature) {
+                if subsets::reads(self, plan, *feature) || self.periods(plan, *feature, *window) {
                     return;
                 }
                 self.window(*window, || match quantity {
@@ -210,6 +211,7 @@ impl Reads {
             Node::Compare { left, right, .. } => [left, right].into_iter().for_each(|t| self.term(plan, *t)),
             Node::Between { of, low, high } => [of, low, high].into_iter().for_each(|t| self.term(plan, *t)),
             Node::CartEmpty | Node::CartHas(_) => self.cart = true,
+            Node::Calendar(calendar) => self.calendar(plan, calendar),
             Node::Member { of, .. }
             | Node::HalfOpen { of, .. }
             | Node::Contains { of, .. }
@@ -222,7 +224,7 @@ impl Reads {
         }
     }
 
-    fn term(&mut self, plan: &Plan, id: TermId) {
+    pub(super) fn term(&mut self, plan: &Plan, id: TermId) {
         match &plan.terms[id as usize] {
             TermNode::Literal(_) | TermNode::FirstSeen | TermNode::Key { .. } => {}
             TermNode::Trait { index, .. } => {
@@ -231,7 +233,7 @@ impl Reads {
             TermNode::CartValue | TermNode::CartQuantity | TermNode::CartItems | TermNode::CartChangedAt => self.cart = true,
             TermNode::Quantity { feature, window, .. } => {
                 self.features.insert(*feature);
-                if subsets::reads(self, plan, *feature) {
+                if subsets::reads(self, plan, *feature) || self.periods(plan, *feature, *window) {
                     return;
                 }
                 self.window(*window, || "as events grow old".into());
@@ -244,6 +246,7 @@ impl Reads {
                 self.time.insert("as the score fades".into());
             }
             TermNode::Arithmetic { left, right, .. } => [left, right].into_iter().for_each(|t| self.term(plan, *t)),
+            TermNode::Calendar(term) => self.calendar_term(plan, *term),
             TermNode::Age(of) => {
                 self.time.insert("with every millisecond".into());
                 self.term(plan, *of);
@@ -290,7 +293,7 @@ fn ages(window: AgeWindow) -> String {
 }
 
 /// A term in few words.
-fn shown(plan: &Plan, term: TermId) -> String {
+pub(super) fn shown(plan: &Plan, term: TermId) -> String {
     match &plan.terms[term as usize] {
         TermNode::Trait { index, .. } => format!("customer.{}", plan.workspace().catalogue.traits[index.at()].name),
         TermNode::CartChangedAt => "cart.changed_at".into(),
@@ -303,6 +306,7 @@ fn shown(plan: &Plan, term: TermId) -> String {
             let of = plan.features[*feature as usize].selector.map_or("", |s| plan.selectors[s as usize].as_str());
             format!("a property of ({of})")
         }
+        TermNode::Calendar(calendar) => super::report_calendar::inner(*calendar).map_or_else(|| "local".into(), |of| shown(plan, of)),
         _ => "a term".into(),
     }
 }

@@ -24,6 +24,8 @@ pub struct Route {
     pub cart: Vec<CartRoute>,
     /// The session that it begins or carries on.
     pub session: Option<FeatureId>,
+    /// Some filter asks the local clock.
+    pub local: bool,
 }
 
 #[derive(Clone, Debug)]

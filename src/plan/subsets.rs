@@ -9,8 +9,9 @@ use crate::lang::definition::{Rel, Selector, Unit as Period, Which, Window};
 
 impl Builder<'_> {
     /// Builds with the part of events that a window and a key name. `build` gets the window by age that is left of it: `ever` where the
-    /// session or the mark says it all.
+    /// session or the mark says it all. By the calendar it is a window of periods.
     pub(super) fn part<T>(&mut self, window: &Window, per: Option<&[String]>, build: impl FnOnce(&mut Self, AgeWindow) -> T) -> T {
+        let mut axis = None;
         let mut within = Within { key: per.map(<[String]>::to_vec), ..Within::default() };
         let window = match window {
             Window::This(Period::Session) => {
@@ -22,11 +23,17 @@ impl Builder<'_> {
                 within.since = Some(self.selector(mark));
                 AgeWindow::EVER
             }
-            window => age_window(window),
+            window => match self.axis(window) {
+                Some((found, keep, window)) => {
+                    axis = Some((found, keep));
+                    window
+                }
+                None => age_window(window),
+            },
         };
-        let outer = std::mem::replace(&mut self.within, within);
+        let outer = (std::mem::replace(&mut self.within, within), std::mem::replace(&mut self.axis, axis));
         let built = build(self, window);
-        self.within = outer;
+        (self.within, self.axis) = outer;
         built
     }
 
@@ -51,7 +58,10 @@ impl Builder<'_> {
             (Which::First, Window::SinceLast(_)) => {
                 self.part(window, None, |builder, _| Node::FirstSince { feature: builder.ring(of, Keep::Oldest, 1) })
             }
-            _ => refused("a calendar window"),
+            _ => {
+                let of = self.instant_of(which, of);
+                self.instant_in(of, window)
+            }
         }
     }
 

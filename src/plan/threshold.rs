@@ -1,16 +1,22 @@
 //! What the observed value of a condition is held against, as reasons show it.
 
-use crate::lang::definition::{Containment, Expr, Sequence, TimeWindow, Window, Workspace};
+use crate::lang::definition::{Containment, Expr, Sequence, Term, TimeWindow, Window, Workspace};
 use crate::lang::display;
 use crate::model::Value;
 
 pub fn of(workspace: &Workspace, expr: &Expr) -> String {
-    let term = |t| display::term(workspace, t);
+    let term = |t: &Term, beside| match t {
+        Term::Literal(value) => display::literal(value, beside),
+        t => display::term(workspace, t),
+    };
     match expr {
-        Expr::Compare { right, .. } => term(right),
-        Expr::Between { low, high, .. } => format!("{} to {}", term(low), term(high)),
+        Expr::Compare { left, right, .. } => term(right, left),
+        Expr::Between { of, low, high } => format!("{} to {}", term(low, of), term(high, of)),
         Expr::Member { values, .. } => list(values),
-        Expr::HalfOpen { from, to, .. } => format!("{from}..{to}"),
+        Expr::HalfOpen { of, from, to } => format!("{}..{}", display::literal(from, of), display::literal(to, of)),
+        Expr::NofM { n, m, unit, .. } => format!("{n} of last {m} {}", display::units(*unit)),
+        Expr::Anniversary { days, .. } => format!("in next {days}d"),
+        Expr::TimeIn { window: TimeWindow::NextFull { n, unit }, .. } => format!("in next {n} full {}", display::units(*unit)),
         Expr::HeldFor { at_least, .. } => at_least.to_string(),
         Expr::Sequence(Sequence { window, .. }) | Expr::EventIn { window, .. } | Expr::TimeIn { window: TimeWindow::Past(window), .. } => {
             age(window)
@@ -35,6 +41,7 @@ fn age(window: &Window) -> String {
     match window {
         Window::Last(d) | Window::Older(d) => d.to_string(),
         Window::Between { from, to } => format!("{from} to {to}"),
+        Window::This(_) | Window::Full { .. } | Window::Dates { .. } => display::window(window),
         _ => String::new(),
     }
 }

@@ -8,6 +8,7 @@
 //! | [`Log`] | any quantity in any window by age, counts against anything | instants and values as long as some window needs them |
 //! | [`Extremes`] | `min` and `max`, `ever` and `in last` | the monotone queue |
 //! | [`Distinct`] | distinct values `ever` and `in last` | a hash and the newest instant per value |
+//! | [`Periods`] | any quantity per local period, or between dates | a cell per period |
 //! | [`FirstLast`] | `first(x)`, `last(x)` and their properties | an instant and values |
 //! | [`Sequence`] | `sequence(..)`: its newest completion | the most recent way to each step, events within the reorder buffer |
 //! | [`Keyed`] | any of these `per` a key | the 64 most recently used keys, each with a state |
@@ -30,6 +31,7 @@ pub mod first_last;
 mod granules;
 pub mod keyed;
 pub mod log;
+pub mod periods;
 pub mod ring;
 pub mod sequence;
 pub mod session;
@@ -43,6 +45,7 @@ pub use extremes::{Extreme, Extremes, ExtremesPlan};
 pub use first_last::FirstLast;
 pub use keyed::Keyed;
 pub use log::{Log, LogPlan, Values};
+pub use periods::{Periods, PeriodsPlan};
 pub use ring::{Keep, Ring};
 pub use sequence::{Sequence, SequenceSpec};
 pub use session::{InSession, Session};

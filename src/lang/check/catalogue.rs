@@ -1,7 +1,5 @@
 //! Declarations to the catalogue: types, pointers, currencies, the cart (LANGUAGE.md 4).
 
-use jiff::tz::TimeZoneDatabase;
-
 use super::super::diagnostic::{Code, Report, nearest};
 use super::super::source::Span;
 use super::super::tree::{self, Dur, Item, ItemKind, Name};
@@ -82,12 +80,10 @@ fn workspace<'t>(world: &World<'t>, items: &'t [Item], catalogue: &mut Catalogue
 
 /// Refuses a zone that the built-in database does not have.
 pub(super) fn zone(name: &str, span: Span, report: &mut Report) -> Checked<()> {
-    let database = TimeZoneDatabase::bundled();
-    if database.get(name).is_ok() {
+    if crate::model::ZoneId::find(name).is_some() {
         return Ok(());
     }
-    let known: Vec<String> = database.available().map(|n| n.to_string()).collect();
-    let help = match nearest(name, known.iter().map(String::as_str)) {
+    let help = match nearest(name, crate::model::ZoneId::names()) {
         Some(meant) => format!("did you mean {meant:?}?"),
         None => "zones have names such as \"Europe/Paris\" or \"UTC\"".into(),
     };
