@@ -13,7 +13,6 @@ use super::value::Val;
 use crate::lang::definition::{DayBound, LocalPath, Rel};
 use crate::model::{Zone, ZoneId};
 use crate::plan::calendar::{Axis, CalendarNode, CalendarTerm, InstantWindow, LocalTest, WEEKDAYS, ZoneRef, weekday};
-use crate::plan::node::TermId;
 use crate::time::{Millis, Timestamp, civil_from_days, days_from_civil, days_in_month};
 
 /// Steps over clock changes and marks that turn nothing before a wake-up is asked for instead.
@@ -48,28 +47,29 @@ impl Work {
         let zone = self.zone(program, node.zone());
         match node {
             CalendarNode::Local(test) => local(test, zone, t),
-            CalendarNode::Instant { of, window, .. } => match self.instant(program, *of, t) {
-                Some(x) => instant(*window, zone, x, t),
-                None => Verdict::fixed(false),
-            },
-            CalendarNode::Anniversary { of, days, .. } => match self.date(program, *of, zone, t) {
-                Some(date) => anniversary(date, i64::from(*days), zone, t),
-                None => Verdict::fixed(false),
-            },
+            CalendarNode::Instant { of, window, .. } => {
+                let seen = self.term(program, *of, t);
+                let verdict = match seen.value {
+                    Val::Instant(x) => instant(*window, zone, x, t),
+                    _ => Verdict::fixed(false),
+                };
+                Verdict { until: verdict.until.min(seen.next), approx: seen.approx, ..verdict }
+            }
+            CalendarNode::Anniversary { of, days, .. } => {
+                let seen = self.term(program, *of, t);
+                let date = match seen.value {
+                    Val::Date(day) => Some(i64::from(day)),
+                    Val::Instant(x) => Some(zone.day(x)),
+                    _ => None,
+                };
+                let verdict = date.map_or(Verdict::fixed(false), |date| anniversary(date, i64::from(*days), zone, t));
+                Verdict { until: verdict.until.min(seen.next), approx: seen.approx, ..verdict }
+            }
             CalendarNode::NofM { feature, rel, count, n, m, unit, .. } => {
                 let State::Periods(periods) = &self.loaded[*feature as usize].state else { panic!("no periods in this feature") };
                 let (_, holds, until) = periods.n_of_m(zone.period(*unit, t), (*n, *m), *rel, *count);
                 Verdict { holds, until: until.map_or(Timestamp::MAX, |p| zone.start(*unit, p)), approx: false }
             }
-        }
-    }
-
-    /// A date, or the local date of an instant.
-    fn date(&self, program: &Program, of: TermId, zone: &Zone, t: Timestamp) -> Option<i64> {
-        match self.term(program, of, t).value {
-            Val::Date(day) => Some(i64::from(day)),
-            Val::Instant(x) => Some(zone.day(x)),
-            _ => None,
         }
     }
 
@@ -261,3 +261,6 @@ pub fn observed(program: &Program, work: &mut Work, node: &CalendarNode, t: Time
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

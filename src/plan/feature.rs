@@ -3,8 +3,8 @@
 //! Features form families with parameters that only grow while a plan is built: a ring takes the largest K in use, a log all windows, the
 //! first or last event the union of properties.
 
-use super::sequence::SequencePlan;
 use super::calendar::{Axis, PeriodValues};
+use super::sequence::SequencePlan;
 use super::window::AgeWindow;
 use crate::ids::DefinitionIndex;
 use crate::lang::definition::{Aggregate, Which};

@@ -264,7 +264,6 @@ impl<'t> Lower<'t, '_> {
                 Expr::Compare { left, rel, right, ignore_case: false }
             }
             Range::Periods { n, m, unit, span: periods } => {
-                self.gate(Form::Periods, *periods);
                 self.everybody_flips(*periods);
                 if let Some(path) = per {
                     self.gate(Form::Per, super::selectors::path_span(path));

@@ -100,7 +100,7 @@ impl<'t> Lower<'t, '_> {
                         })
                         .map(|()| true)
                 }
-                RuleKind::Timezone(zone) => self.timezone(zone, span).map(|z| once(&mut timezone, z)),
+                RuleKind::Timezone(zone) => self.timezone(zone).map(|z| once(&mut timezone, z)),
                 RuleKind::Backfill(mode) => {
                     self.gate(Form::Backfill, span);
                     Ok(once(&mut backfill, *mode))
@@ -197,8 +197,7 @@ impl<'t> Lower<'t, '_> {
         Ok(())
     }
 
-    fn timezone(&mut self, zone: &Timezone, span: Span) -> Checked<Zone> {
-        self.gate(Form::Timezone, span);
+    fn timezone(&mut self, zone: &Timezone) -> Checked<Zone> {
         Ok(match zone {
             Timezone::Customer => Zone::Customer,
             Timezone::Workspace => Zone::Workspace,

@@ -33,6 +33,8 @@ pub(crate) struct FilterScope {
     pub sources: Vec<PropertySource>,
     /// `activity` and names with `*`: a property need not exist in each.
     pub lenient: bool,
+    /// Of an event, which has an instant.
+    pub timed: bool,
 }
 
 /// Something that has properties: an event type, a cart line, an element of a list.

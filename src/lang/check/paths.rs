@@ -3,7 +3,6 @@
 use super::super::definition::{CartPath, LocalPath, Path, Term};
 use super::super::diagnostic::Code;
 use super::super::source::Span;
-use super::super::supported::Form;
 use super::super::tree::{ExprKind, LetValue, Name};
 use super::Kind;
 use super::lower::{Checked, Lower, Scope, Stop, lone_name};
@@ -146,7 +145,12 @@ impl<'t> Lower<'t, '_> {
     }
 
     fn local_path(&mut self, path: &[Name], span: Span) -> Checked<(Term, Ty)> {
-        self.gate(Form::Local, span);
+        if let Scope::Filter(scope) = &self.scope
+            && !scope.timed
+        {
+            let help = "compare `local` outside of `has [..]`";
+            return self.fail_help(Code::E03, span, "what stands in a cart or a trait has no instant that a clock could tell", help);
+        }
         self.variable = true;
         if !self.in_filter() {
             self.everybody_flips(span);

@@ -43,7 +43,6 @@ impl<'t> Lower<'t, '_> {
                 Ok(if *negated { negate(member) } else { member })
             }
             RelationKind::HalfOpen(from, to) => {
-                self.gate(Form::HalfOpen, relation.span);
                 if !ty.is_ordered() {
                     return self.fail(Code::E03, relation.span, format!("{what} is {ty}: it has no order that a range could use"));
                 }
@@ -68,7 +67,6 @@ impl<'t> Lower<'t, '_> {
             }
             RelationKind::Time(window) => self.time_in(left, &ty, &what, window),
             RelationKind::Anniversary(dur) => {
-                self.gate(Form::Anniversary, relation.span);
                 if !matches!(ty, Ty::Date | Ty::Instant) {
                     return self.fail(Code::E03, relation.span, format!("an anniversary needs a date, {what} is {ty}"));
                 }
@@ -116,7 +114,9 @@ impl<'t> Lower<'t, '_> {
                         );
                     }
                 };
-                let filter = self.filter(FilterScope { sources: vec![scope], lenient: false }, filter)?;
+                // An element of an event's list happened with its event; a line of the cart and an element of a trait never did.
+                let timed = matches!(&self.scope, super::lower::Scope::Filter(outer) if outer.timed);
+                let filter = self.filter(FilterScope { sources: vec![scope], lenient: false, timed }, filter)?;
                 Ok(Expr::Has { of: left, filter: Box::new(filter) })
             }
             RelationKind::StartsWith { text, ignore_case } => {
@@ -291,7 +291,6 @@ impl<'t> Lower<'t, '_> {
     fn days(&mut self, left: Term, from: super::super::tree::Day, to: super::super::tree::Day, span: Span) -> Checked<Expr> {
         use super::super::definition::DayBound;
         use super::super::tree::DayKind;
-        self.gate(Form::DateWindow, span);
         let bound = |day: super::super::tree::Day| match day.kind {
             DayKind::Date(days) => DayBound::Date(days),
             DayKind::Instant(instant) => DayBound::Instant(instant),
@@ -311,8 +310,7 @@ impl<'t> Lower<'t, '_> {
     fn time_in(&mut self, left: Term, ty: &Ty, what: &str, window: &'t TreeWindow) -> Checked<Expr> {
         let span = window.span;
         match ty {
-            Ty::Instant => {}
-            Ty::Date => self.gate(Form::DateAge, span),
+            Ty::Instant | Ty::Date => {}
             _ => {
                 let help = "a time window is for instants and dates; values are compared by `=`, `>=`, `between 1 and 5`";
                 return self.fail_help(Code::E03, span, format!("{what} is {ty}, expected an instant or a date"), help);

@@ -173,7 +173,7 @@ impl<'t> Lower<'t, '_> {
                 PropertySource { what: "`trait_changed` without `name = \"..\"` of a declared trait".into(), properties, broken: false }
             }
         });
-        FilterScope { sources: sources.collect(), lenient: part.lenient }
+        FilterScope { sources: sources.collect(), lenient: part.lenient, timed: true }
     }
 
     /// The type of a property of the selected events. Every event that is named has to have it; of `activity` at least one.

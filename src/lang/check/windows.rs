@@ -49,8 +49,9 @@ impl<'t> Lower<'t, '_> {
                 Window::Between { from: from_ms, to: to_ms }
             }
             WindowKind::This(unit) => {
-                self.gate(if *unit == TreeUnit::Session { Form::Session } else { Form::CalendarWindow }, span);
-                if *unit != TreeUnit::Session {
+                if *unit == TreeUnit::Session {
+                    self.gate(Form::Session, span);
+                } else {
                     self.everybody_flips(span);
                 }
                 Window::This(lower_unit(*unit))
@@ -59,10 +60,7 @@ impl<'t> Lower<'t, '_> {
                 self.full(*n, span)?;
                 Window::Full { n: *n, unit: lower_unit(*unit) }
             }
-            WindowKind::SinceDay(day) => {
-                self.gate(Form::DateWindow, span);
-                Window::Dates { from: bound(day), to: None }
-            }
+            WindowKind::SinceDay(day) => Window::Dates { from: bound(day), to: None },
             WindowKind::SinceLast(selector) => {
                 self.gate(Form::SinceLast, span);
                 Window::SinceLast(Box::new(self.selector(selector)?.selector))
@@ -84,7 +82,6 @@ impl<'t> Lower<'t, '_> {
                         "the earlier day comes first, and the later one is not included",
                     );
                 }
-                self.gate(Form::DateWindow, span);
                 Window::Dates { from: lower_from, to: Some(lower_to) }
             }
             WindowKind::Next(dur) => return Ok(TimeWindow::Next(self.positive(dur)?)),
@@ -102,7 +99,6 @@ impl<'t> Lower<'t, '_> {
         if n > PERIODS_MAX {
             return self.fail(Code::E14, span, format!("more than {PERIODS_MAX} full periods"));
         }
-        self.gate(Form::FullPeriods, span);
         self.everybody_flips(span);
         Ok(())
     }
