@@ -134,17 +134,18 @@ fn worked_examples_compile_or_say_that_they_are_not_evaluated() {
 /// Worked examples that this version evaluates, in the order of the text, a line for each of its sections.
 #[rustfmt::skip]
 const EVALUATED: &[u32] = &[
-    1, 2, 3, 4, 6, 10,
+    1, 2, 3, 4, 6, 9, 10,
     11, 12, 13, 14, 15, 16, 17, 18,
     19, 20, 21, 22, 23, 24,
     26, 27, 28, 29,
     30, 32, 33, 34,
-    35, 36, 41,
-    44, 46, 48, 50,
+    35, 36, 37, 38, 39, 40, 41,
+    44, 46, 47, 48, 50,
     52, 53,
     58, 60,
+    62, 63, 64, 65,
     68,
-    74, 75, 78,
+    74, 75, 76, 78,
 ];
 
 /// Texts that nobody would write: random bytes, and worked examples with pieces cut out, doubled and swapped. None may panic, and each
