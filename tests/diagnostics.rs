@@ -134,7 +134,7 @@ fn worked_examples_compile_or_say_that_they_are_not_evaluated() {
 /// Worked examples that this version evaluates, in the order of the text, a line for each of its sections.
 #[rustfmt::skip]
 const EVALUATED: &[u32] = &[
-    1, 2, 3, 4, 6, 9, 10,
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10,
     11, 12, 13, 14, 15, 16, 17, 18,
     19, 20, 21, 22, 23, 24,
     26, 27, 28, 29,
@@ -145,7 +145,7 @@ const EVALUATED: &[u32] = &[
     58, 60,
     62, 63, 64, 65,
     68,
-    74, 75, 76, 78,
+    74, 75, 76, 77, 78,
 ];
 
 /// Texts that nobody would write: random bytes, and worked examples with pieces cut out, doubled and swapped. None may panic, and each

@@ -61,7 +61,10 @@ pub enum Spec {
     },
     Score(ScorePlan),
     Sequence(SequenceSpec),
-    Periods { plan: PeriodsPlan, axis: Axis },
+    Periods {
+        plan: PeriodsPlan,
+        axis: Axis,
+    },
     Cart(CartPlan),
     Session {
         gap: Millis,

@@ -18,6 +18,8 @@ pub(crate) enum Form {
     Consent,
     RequireConsent,
     InList,
+    Session,
+    SinceLast,
     Rank,
     Ntile,
     Band,
