@@ -1,6 +1,7 @@
 //! The way in: records in their order, each with the timers that its customer owes before it, then everybody else's due timers.
 
 use super::batch::{Batch, Body, Record};
+use super::consent::{self, Consent};
 use super::customer;
 use super::dedup::Seen;
 use super::feed::Placed;
@@ -97,20 +98,7 @@ impl Engine {
         // with the record, which may be what it owes its turn to.
         self.without.clear();
         self.agenda.clear();
-        if work.customer.next_due() <= t {
-            work.new_pass();
-            for i in 0..work.customer.deadlines.len() {
-                let (unit, until) = work.customer.deadlines[i];
-                let member = work.customer.is_member(unit);
-                if until <= t {
-                    self.agenda.add(unit);
-                    let would = work.wants(program, unit, member, t).holds;
-                    if would != member {
-                        self.without.push((unit, would));
-                    }
-                }
-            }
-        }
+        machine::without(program, work, &mut self.agenda, t, &mut self.without);
         let in_order = slot.is_none() || ts >= work.customer.greatest;
         let placed = Placed { ts, floor: work.customer.greatest.max(ts), t, in_order };
         let agenda = &mut self.agenda;
@@ -123,8 +111,11 @@ impl Engine {
                     self.feeder.set_trait(program, work, agenda, batch, *entry, placed, &mut out.counts);
                 }
             }
-            // No condition that this version evaluates reads consents or lists; such a record still makes its customer known.
-            Body::Consent { .. } | Body::List { .. } | Body::Nothing | Body::Ignored | Body::Rejected { .. } => {}
+            Body::Consent { purpose, granted, until } => {
+                consent::set(program, work, agenda, Consent { purpose, granted, until }, placed.ts);
+            }
+            // No condition that this version evaluates reads lists; such a record still makes its customer known.
+            Body::List { .. } | Body::Nothing | Body::Ignored | Body::Rejected { .. } => {}
         }
         if slot.is_none() {
             program.initial.iter().for_each(|unit| agenda.add(*unit));

@@ -6,6 +6,7 @@
 use std::cell::Cell;
 
 use super::cart::Cart;
+use super::consent;
 use super::customer::{Customer, FeatureEntry};
 use super::features::Verdict;
 use super::filter::{self, Fields};
@@ -173,8 +174,14 @@ impl Work {
             UnitKind::Dwell { operand } => self.node(program, *operand, t),
             // It is no member of anything and only looks.
             UnitKind::Keys { .. } => Verdict::fixed(member),
-            UnitKind::Segment(segment) => match segment.exit {
-                Some(exit) if member => {
+            UnitKind::ExitDelay { operand, segment } if self.customer.is_member(*segment) => self.node(program, *operand, t),
+            UnitKind::ExitDelay { .. } | UnitKind::Waiting { .. } => Verdict::fixed(false),
+            UnitKind::Segment(segment) => match (segment.exit, &segment.delays) {
+                (_, Some(delays)) => {
+                    let wish = self.wish(program, unit, (segment, delays), t, Work::node);
+                    Verdict { holds: member != wish.why.is_some(), until: wish.until, approx: wish.approx }
+                }
+                (Some(exit), None) if member => {
                     let exit = self.node(program, exit, t);
                     Verdict { holds: !exit.holds, ..exit }
                 }
@@ -305,8 +312,12 @@ impl Work {
         let mut verdict = Verdict { holds: member, until: t, approx: false };
         if self.until_depth < UNTIL_DEPTH_MAX {
             self.until_depth += 1;
-            let found = match segment.exit {
-                Some(exit) if member => {
+            let found = match (segment.exit, &segment.delays) {
+                (_, Some(delays)) => {
+                    let wish = self.wish(program, unit, (segment, delays), t, Work::deep_until);
+                    Verdict { holds: member != wish.why.is_some(), until: wish.until, approx: false }
+                }
+                (Some(exit), None) if member => {
                     let exit = self.deep_until(program, exit, t);
                     Verdict { holds: !exit.holds, ..exit }
                 }
@@ -424,6 +435,7 @@ impl Work {
                 }),
                 _ => false,
             }),
+            Node::Consent { slot, default, .. } => consent::verdict(self, *slot, *default, t),
             Node::CartEmpty => Verdict::fixed(self.cart(program).summary().is_empty()),
             Node::CartHas(filter) => Verdict::fixed(self.cart_has(program, filter)),
             Node::Calendar(calendar) => self.calendar(program, calendar, t),

@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
+use super::consent;
 use super::evaluate::Work;
 use super::program::Program;
 use super::reason;
+use crate::plan::delays::purpose_at;
 use crate::plan::node::{Node, NodeId, UnitId, UnitKind};
 use crate::time::Timestamp;
 
@@ -19,7 +21,13 @@ pub fn describe(program: &Program, work: &mut Work, clock: Timestamp) -> String 
         work.id, customer.first_seen, customer.greatest, customer.seq
     );
     for entry in &customer.traits {
-        let name = &program.plan.workspace().catalogue.traits[entry.index.at()].name;
+        let catalogue = &program.plan.workspace().catalogue;
+        if let Some(purpose) = purpose_at(catalogue, entry.index) {
+            let observed = consent::observed(work, entry.index, clock);
+            let _ = writeln!(out, "  consent to {}: {observed}, since {}", catalogue.purposes[purpose.at()].name, entry.ts);
+            continue;
+        }
+        let name = &catalogue.traits[entry.index.at()].name;
         let _ = writeln!(out, "  customer.{name} = {} since {}", customer.trait_value(entry.index).to_value(), entry.ts);
     }
     for unit in 0..program.plan.units.len() as UnitId {
@@ -30,7 +38,16 @@ pub fn describe(program: &Program, work: &mut Work, clock: Timestamp) -> String 
             until => format!(", looked at again at {until}"),
         };
         match (&program.plan.units[unit as usize].kind, entry) {
-            (UnitKind::Dwell { .. }, Some(entry)) => {
+            (UnitKind::Waiting { segment }, Some(entry)) => {
+                let what = match (work.customer.is_member(*segment), entry.member) {
+                    (false, true) => "blocked since it expired, until its condition was false once",
+                    (_, true) => "expired, and settles",
+                    (_, false) => "about to change, and settles",
+                };
+                let _ = writeln!(out, "  {}: {what}, since {}", program.plan.unit_name(*segment), entry.since);
+            }
+            (UnitKind::Waiting { .. } | UnitKind::ExitDelay { .. }, None) => {}
+            (UnitKind::Dwell { .. } | UnitKind::ExitDelay { .. }, Some(entry)) => {
                 let _ = writeln!(out, "  {name}: holds since {}{until}", entry.since);
             }
             (UnitKind::Dwell { .. }, None) | (UnitKind::Keys { .. }, None) => {}
@@ -54,6 +71,9 @@ pub fn describe(program: &Program, work: &mut Work, clock: Timestamp) -> String 
                 if let Some(exit) = exit {
                     let _ = writeln!(out, "    exit when");
                     conditions(program, work, exit, clock, 6, &mut out);
+                }
+                if let Some(consent) = segment.delays.as_ref().and_then(|delays| delays.consent) {
+                    conditions(program, work, consent, clock, 4, &mut out);
                 }
             }
         }

@@ -11,6 +11,7 @@ mod apply;
 pub mod batch;
 mod calendar;
 pub mod cart;
+mod consent;
 mod customer;
 pub mod dedup;
 mod evaluate;
@@ -36,7 +37,6 @@ use std::sync::Arc;
 use crate::ids::DefinitionIndex;
 use crate::model::Membership;
 use crate::plan::Plan;
-use crate::plan::node::UnitId;
 use crate::time::{Millis, Timestamp};
 
 use evaluate::Work;
@@ -92,8 +92,8 @@ pub struct Engine {
     work: Work,
     agenda: Agenda,
     feeder: Feeder,
-    /// Units that would turn at the present millisecond without the record, and to what.
-    without: Vec<(UnitId, bool)>,
+    /// Units that would turn at the present millisecond without the record.
+    without: Vec<machine::Without>,
     buffer: Vec<u8>,
     temporary: Vec<u8>,
 }

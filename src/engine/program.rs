@@ -41,6 +41,8 @@ pub struct Program {
     pub home: Currency,
     /// Units that can hold, or become due, without any of the records they read: asked of every new customer.
     pub initial: Vec<UnitId>,
+    /// Some segment may have to remember a change that settles or a block.
+    pub waits: bool,
 }
 
 /// How a feature is kept.
@@ -110,7 +112,9 @@ impl Program {
         specs.push(Spec::Cart(CartPlan { home, buffer_max }));
         let term_loads = (0..plan.terms.len()).map(|t| Loads::default().term(&plan, cart, t as TermId).done()).collect();
         let loads = plan.nodes.iter().map(|n| Loads::default().node(&plan, cart, &n.node).done()).collect();
-        let mut program = Program { plan, settings, specs, loads, term_loads, cart, session, session_gap, home, initial: Vec::new() };
+        let mut program =
+            Program { plan, settings, specs, loads, term_loads, cart, session, session_gap, home, initial: Vec::new(), waits: false };
+        program.waits = program.plan.units.iter().any(|unit| matches!(unit.kind, UnitKind::Waiting { .. }));
         program.initial = program.ask_of_nobody();
         program
     }
@@ -127,6 +131,7 @@ impl Program {
             .filter(|unit| {
                 let open = match &self.plan.units[*unit as usize].kind {
                     UnitKind::Dwell { operand } | UnitKind::Keys { of: operand } => open(*operand),
+                    UnitKind::ExitDelay { .. } | UnitKind::Waiting { .. } => return false,
                     UnitKind::Segment(segment) => open(segment.enter),
                 };
                 let wants = work.wants(self, *unit, false, Timestamp(0));
@@ -221,7 +226,13 @@ impl Loads {
             | Node::Empty(of)
             | Node::Known(of)
             | Node::Has { of, .. } => return self.term(plan, cart, *of),
-            Node::Constant(_) | Node::And(_) | Node::Or(_) | Node::Not(_) | Node::Held { .. } | Node::InSegment { .. } => {}
+            Node::Constant(_)
+            | Node::And(_)
+            | Node::Or(_)
+            | Node::Not(_)
+            | Node::Held { .. }
+            | Node::InSegment { .. }
+            | Node::Consent { .. } => {}
         }
         self
     }

@@ -1,23 +1,86 @@
 //! Why a segment turned: the conditions that decided, with what was seen and what was asked for (LANGUAGE.md 8.13).
 
+use super::consent;
 use super::evaluate::Work;
+use super::machine::Why;
 use super::program::Program;
 use super::value::Val;
 use crate::limits::{REASON_TEXT_BYTES_MAX, REASONS_MAX};
 use crate::model::Reason;
-use crate::plan::node::{Node, NodeId, SegmentUnit, TermId};
-use crate::time::Timestamp;
+use crate::plan::delays::Delays;
+use crate::plan::node::{Node, NodeId, SegmentUnit, TermId, UnitId};
+use crate::time::{Millis, Timestamp};
 
-/// The leaves that made the segment's condition what it is now, at most [`REASONS_MAX`].
-pub fn of(program: &Program, work: &mut Work, segment: &SegmentUnit, entered: bool, t: Timestamp) -> Vec<Reason> {
+/// The leaves that made the segment's condition what it is now, at most [`REASONS_MAX`]; `why` where it has delays and the like.
+///
+/// To be asked before the change is written: what a member waited for counts from the entry that ends.
+pub fn of(
+    program: &Program,
+    work: &mut Work,
+    (unit, segment): (UnitId, &SegmentUnit),
+    entered: bool,
+    why: Option<Why>,
+    t: Timestamp,
+) -> Vec<Reason> {
     let mut out = Vec::new();
     match segment.exit {
+        _ if matches!(why, Some(Why::Consent | Why::Expired)) => {}
         // What holds at the entry is `when`; that the exit condition does not is no news.
         Some(_) if entered => collect(program, work, segment.when, true, t, &mut out),
         Some(exit) => collect(program, work, exit, true, t, &mut out),
         None => collect(program, work, segment.when, entered, t, &mut out),
     }
+    if let (Some(why), Some(delays)) = (why, &segment.delays) {
+        delayed(program, work, (unit, delays), entered, why, t, &mut out);
+    }
     out
+}
+
+/// What the rules beside the conditions have to say.
+fn delayed(
+    program: &Program,
+    work: &mut Work,
+    (unit, delays): (UnitId, &Delays),
+    entered: bool,
+    why: Why,
+    t: Timestamp,
+    out: &mut Vec<Reason>,
+) {
+    let last = work.customer.unit(unit).map(|entry| t - entry.since);
+    let mut rule = |rule: &str, length: Millis, passed: Option<Millis>| {
+        let observed = passed.map_or_else(|| "unknown".into(), |passed| passed.to_string());
+        push(out, &format!("{rule} {length}"), observed, &length.to_string());
+    };
+    match (why, entered) {
+        (Why::Expired, _) => rule("expire after", delays.expire.unwrap_or_default(), last),
+        (Why::Condition, false) => {
+            if let Some(length) = delays.exit_after {
+                rule("exit after", length, held_for(program, work, delays.exit, t));
+            }
+            if delays.stay > Millis::ZERO {
+                rule("stay at least", delays.stay, last);
+            }
+        }
+        (Why::Condition, true) => {
+            if let Some(length) = delays.enter_after {
+                rule("enter after", length, held_for(program, work, delays.enter, t));
+            }
+            if delays.cooldown > Millis::ZERO && last.is_some() {
+                rule("cooldown", delays.cooldown, last);
+            }
+        }
+        (Why::Consent, _) => {}
+    }
+    if let Some(consent) = delays.consent.filter(|_| entered || why == Why::Consent) {
+        collect(program, work, consent, entered, t, out);
+    }
+}
+
+fn held_for(program: &Program, work: &Work, node: NodeId, t: Timestamp) -> Option<Millis> {
+    match program.plan.nodes[node as usize].node {
+        Node::Held { unit, .. } => work.customer.unit(unit).map(|entry| t - entry.since),
+        _ => None,
+    }
 }
 
 /// Leaves below a node that is `held`: all of a true `and`, the false ones of a false one, and the reverse for `or`.
@@ -122,6 +185,7 @@ pub fn observed(program: &Program, work: &mut Work, id: NodeId, t: Timestamp) ->
             Some(entry) => (t - entry.since).to_string(),
             None => "not held".into(),
         },
+        Node::Consent { slot, .. } => consent::observed(work, *slot, t),
         Node::InSegment { unit, .. } => if work.customer.is_member(*unit) { "member" } else { "no member" }.into(),
         Node::Calendar(node) => super::calendar::observed(program, work, node, t),
         Node::CartEmpty | Node::CartHas(_) => {

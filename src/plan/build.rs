@@ -53,7 +53,7 @@ pub(super) struct Builder<'w> {
     pub terms: Vec<TermNode>,
     term_ids: HashMap<String, TermId>,
     pub units: Vec<Unit>,
-    dwell_ids: HashMap<NodeId, UnitId>,
+    pub dwell_ids: HashMap<NodeId, UnitId>,
     pub unit_of: Vec<Option<UnitId>>,
     pub cart: CartPlan,
     pub zones: Zones,
@@ -112,10 +112,6 @@ impl<'w> Builder<'w> {
     }
 
     fn segment(&mut self, definition: DefinitionIndex, segment: &Segment) {
-        let delays = [segment.enter_after, segment.exit_after, segment.stay, segment.cooldown, segment.expire, segment.settle];
-        if delays.iter().any(Option::is_some) || !segment.require_consent.is_empty() {
-            refused("a rule about delays or consent");
-        }
         self.some_key = None;
         self.zone = self.zones.resolve(&segment.timezone);
         let when = self.expr(&segment.when);
@@ -128,8 +124,10 @@ impl<'w> Builder<'w> {
             }
         };
         let emit = segment.emit.iter().map(|field| (field.name.as_str().into(), self.term(&field.term))).collect();
+        let delays = self.delays(segment, when, exit, enter);
         let unit = self.units.len() as UnitId;
-        self.units.push(Unit { kind: UnitKind::Segment(SegmentUnit { definition, when, exit, enter, emit }), dependents: Vec::new() });
+        self.units
+            .push(Unit { kind: UnitKind::Segment(SegmentUnit { definition, when, exit, enter, delays, emit }), dependents: Vec::new() });
         self.unit_of[definition.at()] = Some(unit);
     }
 
@@ -202,16 +200,7 @@ impl<'w> Builder<'w> {
             Expr::HalfOpen { of, from, to } => Node::HalfOpen { of: self.term(of), from: from.clone(), to: to.clone() },
             Expr::HeldFor { of, at_least } => {
                 let operand = self.expr(of);
-                let unit = match self.dwell_ids.get(&operand) {
-                    Some(unit) => *unit,
-                    None => {
-                        let unit = self.units.len() as UnitId;
-                        self.units.push(Unit { kind: UnitKind::Dwell { operand }, dependents: Vec::new() });
-                        self.dwell_ids.insert(operand, unit);
-                        unit
-                    }
-                };
-                Node::Held { unit, operand, at_least: *at_least }
+                self.held(operand, *at_least)
             }
             Expr::EventIn { which, of, window } => self.event_in(*which, of, window),
             Expr::InSegment(definition) => {
@@ -243,7 +232,7 @@ impl<'w> Builder<'w> {
             Expr::Sequence(sequence) => self.sequence(sequence),
             Expr::InList(_) => refused("`in list`"),
             Expr::Crossed { .. } => refused("`entered segment`"),
-            Expr::Consent(_) => refused("`consent to`"),
+            Expr::Consent(purpose) => self.consent(*purpose),
             Expr::NofM { .. } | Expr::Anniversary { .. } => refused("a condition by the calendar that is none"),
             Expr::Matches { .. } => refused("`matches`"),
             Expr::Near { .. } => refused("`within .. of geo`"),

@@ -10,6 +10,7 @@ impl Builder<'_> {
         match &self.nodes[id as usize].node {
             Node::Constant(_) => 0,
             Node::InSegment { .. } => 1,
+            Node::Consent { .. } => 2,
             Node::And(all) | Node::Or(all) => all.iter().map(|n| self.cost(*n)).sum(),
             Node::Not(of) => self.cost(*of),
             Node::Held { operand, .. } => 2 + self.cost(*operand),

@@ -3,8 +3,9 @@
 //! An insertion into a counted set can make `at least 3 x` true but never false; so a member whose condition only rises need not be
 //! looked at. Its deadline, computed earlier, can then only have moved later, which is the safe side (LANGUAGE.md 9.1).
 
-use super::build::{Builder, add_edge, terms_of};
+use super::build::{Builder, terms_of};
 use super::calendar::{Axis, CalendarNode, CalendarTerm, ZoneRef};
+use super::delays::edge;
 use super::feature::{Edge, FeatureId, FeatureKind, Quantity};
 use super::node::{Node, NodeId, TermId, TermNode, UnitId, UnitKind};
 use super::window::AgeWindow;
@@ -27,9 +28,9 @@ const LOWERS: Effect = Effect { raises: false, lowers: true, delay: None };
 
 /// Whether a record matters in a direction, and after what delay at the earliest.
 #[derive(Clone, Copy)]
-struct Matters {
-    at_all: bool,
-    delay: Option<Millis>,
+pub(super) struct Matters {
+    pub at_all: bool,
+    pub delay: Option<Millis>,
 }
 
 impl Effect {
@@ -38,11 +39,11 @@ impl Effect {
     }
 }
 
-const ALWAYS: Matters = Matters { at_all: true, delay: None };
-const NEVER: Matters = Matters { at_all: false, delay: None };
+pub(super) const ALWAYS: Matters = Matters { at_all: true, delay: None };
+pub(super) const NEVER: Matters = Matters { at_all: false, delay: None };
 
 /// What a condition reads.
-enum Source {
+pub(super) enum Source {
     Feature(FeatureId),
     Trait(TraitIndex),
     Cart,
@@ -60,26 +61,32 @@ pub(super) struct Reverse {
 impl Builder<'_> {
     /// Fills the edges of features and the dependents of units, and returns those of traits and cart.
     pub(super) fn edges(&mut self) -> Reverse {
-        let mut reverse = Reverse { traits: vec![Vec::new(); self.workspace.catalogue.traits.len()], cart: Vec::new() };
+        let mut reverse = Reverse { traits: vec![Vec::new(); self.trait_slots()], cart: Vec::new() };
         for unit in 0..self.units.len() as UnitId {
-            let (enter, exit) = match &self.units[unit as usize].kind {
-                UnitKind::Dwell { operand } | UnitKind::Keys { of: operand } => ((*operand, true), (*operand, false)),
-                UnitKind::Segment(s) => match s.exit {
-                    None => ((s.when, true), (s.when, false)),
-                    Some(exit) => ((s.enter, true), (exit, true)),
-                },
-            };
             let mut found = Vec::new();
-            self.reads(enter.0, enter.1, &mut |source, matters| found.push((source, matters, NEVER)));
-            self.reads(exit.0, exit.1, &mut |source, matters| found.push((source, NEVER, matters)));
+            let mut ways = |enter: (NodeId, bool), exit: (NodeId, bool)| {
+                self.reads(enter.0, enter.1, &mut |source, matters| found.push((source, matters, NEVER)));
+                self.reads(exit.0, exit.1, &mut |source, matters| found.push((source, NEVER, matters)));
+            };
+            match &self.units[unit as usize].kind {
+                UnitKind::Dwell { operand } | UnitKind::ExitDelay { operand, .. } | UnitKind::Keys { of: operand } => {
+                    ways((*operand, true), (*operand, false))
+                }
+                UnitKind::Waiting { .. } => {}
+                UnitKind::Segment(s) => match (&s.delays, s.exit) {
+                    (Some(delays), _) => self.delayed_reads(s, delays, &mut found),
+                    (None, None) => ways((s.when, true), (s.when, false)),
+                    (None, Some(exit)) => ways((s.enter, true), (exit, true)),
+                },
+            }
             // One more key, or one fewer, does not turn a condition that holds for others; what remembers them wants to know.
             let each = matches!(self.units[unit as usize].kind, UnitKind::Keys { .. });
             for (source, enters, exits) in found {
-                let (enters, delay, exits) = (each || enters.at_all, enters.delay.filter(|_| !each), each || exits.at_all);
+                let (enters, exits) = if each { (ALWAYS, ALWAYS) } else { (enters, exits) };
                 match source {
-                    Source::Feature(feature) => add_edge(&mut self.features[feature as usize].edges, unit, enters, delay, exits),
-                    Source::Trait(index) => add_edge(&mut reverse.traits[index.at()], unit, enters, delay, exits),
-                    Source::Cart => add_edge(&mut reverse.cart, unit, enters, delay, exits),
+                    Source::Feature(feature) => edge(&mut self.features[feature as usize].edges, unit, enters, exits),
+                    Source::Trait(index) => edge(&mut reverse.traits[index.at()], unit, enters, exits),
+                    Source::Cart => edge(&mut reverse.cart, unit, enters, exits),
                     Source::Losses(feature) => {
                         let losses = &mut self.features[feature as usize].losses;
                         if losses.last() != Some(&unit) {
@@ -99,7 +106,7 @@ impl Builder<'_> {
     }
 
     /// Tells of everything that a condition reads whether one more record can raise (`up`) or lower the condition.
-    fn reads(&self, node: NodeId, up: bool, tell: &mut impl FnMut(Source, Matters)) {
+    pub(super) fn reads(&self, node: NodeId, up: bool, tell: &mut impl FnMut(Source, Matters)) {
         let of_terms = |node: &Node, effect: Effect, tell: &mut dyn FnMut(Source, Matters)| {
             for term in terms_of(node) {
                 self.term_sources(term, &mut |source| tell(source, effect.matters(up)));
@@ -112,6 +119,7 @@ impl Builder<'_> {
             // The operand's own reads are those of the dwell's unit, which tells its dependents when it turns.
             Node::Held { unit, .. } => tell(Source::Unit(*unit), ALWAYS),
             Node::InSegment { unit, .. } => tell(Source::Unit(*unit), ALWAYS),
+            Node::Consent { slot, .. } => tell(Source::Trait(*slot), ALWAYS),
             Node::Quantity { feature, quantity, window, rel, with } => {
                 // A count cannot be negative, so `= 0` says the same as `<= 0`.
                 let none = *rel == Rel::Eq && with.num == 0 && matches!(quantity, Quantity::Count | Quantity::Distinct);

@@ -9,6 +9,7 @@ mod build;
 pub mod calendar;
 mod calendar_build;
 mod cost;
+pub mod delays;
 mod edges;
 pub mod feature;
 pub mod filter;
@@ -59,7 +60,7 @@ pub struct Plan {
     pub units: Vec<Unit>,
     /// By definition.
     pub unit_of: Vec<Option<UnitId>>,
-    /// By trait.
+    /// By trait; then by purpose ([`delays::consent_slot`]).
     pub trait_edges: Vec<Vec<Edge>>,
     pub cart_edges: Vec<Edge>,
     pub cart: CartPlan,
@@ -128,6 +129,8 @@ impl Plan {
         match &self.units[unit as usize].kind {
             UnitKind::Dwell { operand } => format!("dwell on `{}`", self.nodes[*operand as usize].text),
             UnitKind::Keys { of } => format!("keys of `{}`", self.nodes[*of as usize].text),
+            UnitKind::ExitDelay { segment, .. } => format!("exit delay of {}", self.unit_name(*segment)),
+            UnitKind::Waiting { segment } => format!("waiting change of {}", self.unit_name(*segment)),
             UnitKind::Segment(s) => self.workspace.definitions[s.definition.at()].name.clone(),
         }
     }

@@ -1,10 +1,11 @@
 //! Conditions and terms as nodes of one graph: equal ones are one node, so that each is evaluated once per customer and instant.
 
 use super::calendar::{CalendarNode, CalendarTerm};
+use super::delays::Delays;
 use super::feature::{FeatureId, NumberUnit, Quantity};
 use super::filter::Filter;
 use super::window::{AgeWindow, Ratio};
-use crate::ids::{DefinitionIndex, TraitIndex};
+use crate::ids::{DefinitionIndex, PurposeIndex, TraitIndex};
 use crate::lang::definition::{ArithmeticOp, Containment, Rel};
 use crate::model::Value;
 use crate::time::Millis;
@@ -44,6 +45,13 @@ pub enum Node {
     InSegment {
         unit: UnitId,
         definition: DefinitionIndex,
+    },
+    /// Consent to a purpose, kept at this place among the customer's traits.
+    Consent {
+        purpose: PurposeIndex,
+        slot: TraitIndex,
+        /// What holds without a record.
+        default: bool,
     },
     /// An aggregate against a constant, in the feature's own unit. The window of a feature of periods counts periods.
     Quantity {
@@ -199,6 +207,16 @@ pub enum UnitKind {
     Dwell {
         operand: NodeId,
     },
+    /// Since when the exit condition of a member holds without a break; of a segment with `exit after`.
+    ExitDelay {
+        operand: NodeId,
+        /// The unit after this one, or the one after that.
+        segment: UnitId,
+    },
+    /// What a segment with `settle` or `expire after` has to remember; never looked at by itself. See [`Delays`].
+    Waiting {
+        segment: UnitId,
+    },
     Segment(SegmentUnit),
     /// The keys for which `of`, a [`Node::SomeKey`], holds, in the order in which they came to hold (LANGUAGE.md R51). It is looked at whenever
     /// one may turn, and tells nobody.
@@ -214,5 +232,7 @@ pub struct SegmentUnit {
     pub exit: Option<NodeId>,
     /// `when`, or `when and not exit` (LANGUAGE.md S23, S19).
     pub enter: NodeId,
+    /// Rules beside the conditions, if there are any.
+    pub delays: Option<Box<Delays>>,
     pub emit: Vec<(Box<str>, TermId)>,
 }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Plan;
+use super::delays::{self, Delays};
 use super::feature::{Feature, FeatureId, FeatureKind, Keep, Quantity};
-use super::node::{Node, NodeId, TermId, TermNode, UnitKind};
+use super::node::{Node, NodeId, SegmentUnit, TermId, TermNode, UnitKind};
 use super::window::AgeWindow;
 use crate::lang::definition::{DefinitionKind, Which, Workspace};
 use crate::lang::display;
@@ -25,12 +26,17 @@ pub struct SegmentReport {
 pub(super) struct Reads {
     pub(super) features: BTreeSet<FeatureId>,
     pub(super) traits: BTreeSet<u16>,
+    purposes: BTreeSet<u16>,
     cart: bool,
     /// Ways in which time alone can change it.
     pub(super) time: BTreeSet<String>,
     /// The longest age that some window tells apart.
     pub(super) longest: Option<Millis>,
     pub(super) ever: bool,
+    /// What delays and the like add to "enters", to "leaves" and to the state.
+    enters: String,
+    leaves: String,
+    machine: Vec<String>,
 }
 
 pub(super) fn report(plan: &Plan) -> Vec<SegmentReport> {
@@ -40,6 +46,7 @@ pub(super) fn report(plan: &Plan) -> Vec<SegmentReport> {
         let mut reads = Reads::default();
         reads.node(plan, segment.enter);
         segment.exit.iter().for_each(|exit| reads.node(plan, *exit));
+        segment.delays.iter().for_each(|delays| reads.delays(plan, segment, delays));
         segment.emit.iter().for_each(|(_, term)| reads.term(plan, *term));
         all.push((i, reads));
     }
@@ -61,13 +68,13 @@ fn one(plan: &Plan, unit: usize, reads: &Reads, users: &BTreeMap<FeatureId, usiz
     let mut line = |heading: &str, text: String| lines.push((heading.to_string(), text));
     match &segment.exit_when {
         None => {
-            line("enters", format!("when {when}"));
-            line("leaves", "when that no longer holds".into());
+            line("enters", format!("when {when}{}", reads.enters));
+            line("leaves", format!("when that no longer holds{}", reads.leaves));
         }
         Some(exit) => {
             let exit = display::condition(workspace, exit);
-            line("enters", format!("when {when}, and not while {exit}"));
-            line("leaves", format!("when {exit}"));
+            line("enters", format!("when {when}, and not while {exit}{}", reads.enters));
+            line("leaves", format!("when {exit}{}", reads.leaves));
         }
     }
     line(
@@ -85,7 +92,9 @@ fn one(plan: &Plan, unit: usize, reads: &Reads, users: &BTreeMap<FeatureId, usiz
         state.push(format!("cart about 12 B + 16 B per line{}", shared(cart_users)));
     }
     state.extend(reads.traits.iter().map(|t| format!("customer.{}", workspace.catalogue.traits[*t as usize].name)));
+    state.extend(reads.purposes.iter().map(|p| format!("consent to {} up to 20 B", workspace.catalogue.purposes[*p as usize].name)));
     state.push("membership about 12 B".into());
+    state.extend(reads.machine.iter().cloned());
     line("state", list(state.into_iter()));
     line("touched", touched(plan, reads));
     line(
@@ -116,6 +125,9 @@ fn touched(plan: &Plan, reads: &Reads) -> String {
     }
     if !reads.traits.is_empty() {
         names.insert("traits".into());
+    }
+    if !reads.purposes.is_empty() {
+        names.insert("consents".into());
     }
     if names.is_empty() { "the first record".into() } else { names.into_iter().collect::<Vec<_>>().join(", ") }
 }
@@ -164,6 +176,13 @@ fn kind(plan: &Plan, feature: &Feature, of: String) -> String {
 }
 
 impl Reads {
+    fn delays(&mut self, plan: &Plan, segment: &SegmentUnit, delays: &Delays) {
+        delays.consent.iter().for_each(|consent| self.node(plan, *consent));
+        let words = delays::words(plan.workspace(), segment.definition, delays);
+        (self.enters, self.leaves, self.machine) = (words.enters, words.leaves, words.state);
+        self.time.extend(words.time);
+    }
+
     fn node(&mut self, plan: &Plan, id: NodeId) {
         match &plan.nodes[id as usize].node {
             Node::And(all) | Node::Or(all) => all.iter().for_each(|n| self.node(plan, *n)),
@@ -174,6 +193,10 @@ impl Reads {
             }
             Node::InSegment { definition, .. } => {
                 self.time.insert(format!("with segment {}", plan.workspace().definitions[definition.at()].name));
+            }
+            Node::Consent { purpose, .. } => {
+                self.purposes.insert(purpose.0);
+                self.time.insert("at the end of a consent".into());
             }
             Node::Quantity { feature, quantity, window, .. } => {
                 self.features.insert(*feature);

@@ -23,6 +23,7 @@ pub fn of(workspace: &Workspace, expr: &Expr) -> String {
         }
         Expr::TimeIn { window: TimeWindow::Next(length), .. } => length.to_string(),
         Expr::InSegment(_) => "member".into(),
+        Expr::Consent(_) => "granted".into(),
         Expr::Contains { what: Containment::One(v), .. } => v.to_string(),
         Expr::Contains { what: Containment::Any(v) | Containment::All(v), .. } => list(v),
         Expr::StartsWith { prefix: text, .. } | Expr::EndsWith { suffix: text, .. } => format!("{text:?}"),

@@ -2,6 +2,11 @@
 //!
 //! A step is one record, or all timers of one deadline (R40). Units are looked at in the order in which they depend on each other, so that a
 //! change is seen by what refers to it in the same step; changes leave in that order (S15, R7).
+//!
+//! Here are dwells and segments that follow their conditions alone; those with delays and the like are stepped by [`delayed`].
+
+mod delayed;
+mod wish;
 
 use super::customer::{Span, UnitEntry};
 use super::evaluate::Work;
@@ -13,8 +18,11 @@ use super::reason;
 use crate::ids::Position;
 use crate::limits::{EMIT_TEXT_BYTES_MAX, PUBLISHED_BYTES_BASE};
 use crate::model::{Cause, CauseEvent, Change, ChangeKind, Membership, Origin, Value, change_id};
-use crate::plan::node::{SegmentUnit, UnitId, UnitKind};
+use crate::plan::node::{Node, NodeId, SegmentUnit, UnitId, UnitKind};
 use crate::time::Timestamp;
+
+use delayed::Machine;
+pub use wish::Why;
 
 /// What a step is.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +60,8 @@ pub struct Agenda {
     units: Vec<UnitId>,
     next: usize,
     sorted: bool,
+    /// Segments that changed in this step with a `since` before its instant: a change that has settled, or one that follows from it.
+    early: Vec<(UnitId, Timestamp)>,
 }
 
 impl Agenda {
@@ -59,6 +69,7 @@ impl Agenda {
         self.units.clear();
         self.next = 0;
         self.sorted = true;
+        self.early.clear();
     }
 
     /// Before the step begins.
@@ -82,6 +93,18 @@ impl Agenda {
         }
     }
 
+    /// A unit has turned, true since then: what refers to it is looked at in the same step.
+    fn turned(&mut self, program: &Program, unit: UnitId, since: Timestamp, step: Step) {
+        if let Step::Timer { deadline } = step
+            && since < deadline
+        {
+            self.early.push((unit, since));
+        }
+        for dependent in &program.plan.units[unit as usize].dependents {
+            self.insert(*dependent);
+        }
+    }
+
     fn pop(&mut self) -> Option<UnitId> {
         let unit = self.units.get(self.next).copied()?;
         self.next += 1;
@@ -98,6 +121,61 @@ pub struct Stepped {
     pub moved: bool,
 }
 
+/// A unit that would turn at a record's clock without the record, or that waits to.
+#[derive(Clone, Copy, Debug)]
+pub struct Without {
+    unit: UnitId,
+    /// Whether it would hold.
+    would: bool,
+    /// Of a segment with delays and the like.
+    delayed: Option<delayed::Without>,
+}
+
+/// Before a record is applied: puts what is due at its clock on the agenda, since the record may be what it owes its turn to, and tells what
+/// would turn without it (R2).
+pub fn without(program: &Program, work: &mut Work, agenda: &mut Agenda, t: Timestamp, out: &mut Vec<Without>) {
+    let due = work.customer.next_due() <= t;
+    if !due && !program.waits {
+        return;
+    }
+    work.new_pass();
+    if due {
+        for i in 0..work.customer.deadlines.len() {
+            let (unit, until) = work.customer.deadlines[i];
+            if until <= t {
+                agenda.add(unit);
+                out.extend(one_without(program, work, unit, t));
+            }
+        }
+    }
+    if program.waits {
+        for i in 0..work.customer.units.len() {
+            if let UnitKind::Waiting { segment } = program.plan.units[work.customer.units[i].unit as usize].kind
+                && work.customer.deadline(segment) > t
+            {
+                out.extend(one_without(program, work, segment, t));
+            }
+        }
+    }
+}
+
+fn one_without(program: &Program, work: &mut Work, unit: UnitId, t: Timestamp) -> Option<Without> {
+    let member = work.customer.is_member(unit);
+    if let Some(machine) = machine(program, unit) {
+        let delayed = machine.without(work, t)?;
+        return Some(Without { unit, would: member, delayed: Some(delayed) });
+    }
+    let would = work.wants(program, unit, member, t).holds;
+    (would != member).then_some(Without { unit, would, delayed: None })
+}
+
+fn machine(program: &Program, unit: UnitId) -> Option<Machine<'_>> {
+    match &program.plan.units[unit as usize].kind {
+        UnitKind::Segment(segment) => segment.delays.as_ref().map(|delays| Machine { program, unit, segment, delays }),
+        _ => None,
+    }
+}
+
 /// Runs the step for the units on the agenda.
 ///
 /// `without` names units that a record finds about to turn at this very millisecond, with what they would be without it: such a turn is
@@ -106,7 +184,7 @@ pub fn run(
     program: &Program,
     work: &mut Work,
     agenda: &mut Agenda,
-    without: &[(UnitId, bool)],
+    without: &[Without],
     step: Step,
     members: &mut [u64],
     out: &mut Outputs,
@@ -122,12 +200,21 @@ pub fn run(
             stepped.moved |= work.customer.set_deadline(unit, next);
             continue;
         }
+        if let Some(machine) = machine(program, unit) {
+            let without = without.iter().find(|w| w.unit == unit).and_then(|w| w.delayed);
+            if let Some(turn) = machine.step(work, agenda, without, step, &mut stepped) {
+                stepped = Stepped { turned: true, moved: true };
+                machine.turn(work, turn, step, members, out);
+                agenda.turned(program, unit, turn.since, step);
+            }
+            continue;
+        }
         let member = work.customer.is_member(unit);
         let verdict = work.wants(program, unit, member, t);
-        let pending = || without.iter().any(|(u, would)| *u == unit && *would == verdict.holds);
+        let pending = || without.iter().any(|w| w.unit == unit && w.would == verdict.holds);
         if verdict.holds == member {
             stepped.moved |= work.customer.set_deadline(unit, verdict.until);
-            if without.iter().any(|(u, _)| *u == unit) {
+            if without.iter().any(|w| w.unit == unit) {
                 // The record carries on what would have ended at this millisecond: a dwell that is complete now holds only with it.
                 for dependent in &program.plan.units[unit as usize].dependents {
                     agenda.insert(*dependent);
@@ -141,40 +228,55 @@ pub fn run(
             continue;
         }
         stepped.turned = true;
-        turn(program, work, unit, verdict, step, members, out);
+        let since = turn(program, work, agenda, unit, verdict, step, members, out);
         let after = match &program.plan.units[unit as usize].kind {
             UnitKind::Segment(segment) if segment.exit.is_some() => work.wants(program, unit, verdict.holds, t),
             _ => verdict,
         };
         stepped.moved |= work.customer.set_deadline(unit, after.until);
-        for dependent in &program.plan.units[unit as usize].dependents {
-            agenda.insert(*dependent);
-        }
+        agenda.turned(program, unit, since, step);
     }
     stepped
 }
 
-/// A dwell begins or breaks, a customer enters or leaves.
-fn turn(program: &Program, work: &mut Work, unit: UnitId, verdict: Verdict, step: Step, members: &mut [u64], out: &mut Outputs) {
+/// A dwell begins or breaks, a customer enters or leaves. Returns since when.
+fn turn(
+    program: &Program,
+    work: &mut Work,
+    agenda: &Agenda,
+    unit: UnitId,
+    verdict: Verdict,
+    step: Step,
+    members: &mut [u64],
+    out: &mut Outputs,
+) -> Timestamp {
     let entered = verdict.holds;
     let last = work.customer.unit(unit).copied();
     match &program.plan.units[unit as usize].kind {
-        UnitKind::Dwell { operand } => {
+        UnitKind::Dwell { operand } | UnitKind::ExitDelay { operand, .. } => {
             // R4, R30: compared with the customer's greatest `ts` only.
             let since = match step {
                 Step::Record(r) if r.in_order && r.ts < r.t && work.held_at(program, *operand, r.ts) == entered => r.ts,
-                step => step.at(),
+                Step::Record(r) => r.t,
+                Step::Timer { deadline } => {
+                    let held = |work: &mut Work, since| work.held_at(program, *operand, since) == entered;
+                    inherited(program, work, agenda, unit, held).unwrap_or(deadline)
+                }
             };
             if entered {
                 work.customer.set_unit(UnitEntry { unit, member: true, since, origin: Origin::Timer(since), emit: Span::default() });
             } else {
                 work.customer.forget_unit(unit);
             }
+            since
         }
-        UnitKind::Keys { .. } => {}
+        UnitKind::Keys { .. } | UnitKind::Waiting { .. } => step.at(),
         UnitKind::Segment(segment) => {
             let (since, cause, corrects) = match step {
-                Step::Timer { deadline } => (deadline, Cause::Timer, None),
+                Step::Timer { deadline } => {
+                    let held = |work: &mut Work, since| holds_at(program, work, segment, entered, since);
+                    (inherited(program, work, agenda, unit, held).unwrap_or(deadline), Cause::Timer, None)
+                }
                 Step::Record(r) => {
                     // R1: and with the segment's own last change.
                     let in_order = r.in_order && last.is_none_or(|last| r.ts >= last.since);
@@ -185,17 +287,46 @@ fn turn(program: &Program, work: &mut Work, unit: UnitId, verdict: Verdict, step
                     }
                 }
             };
-            debug_assert!(last.is_none_or(|last| since >= last.since), "since never goes back");
-            let origin = match step {
-                Step::Timer { deadline } => Origin::Timer(deadline),
-                Step::Record(r) => Origin::Record(r.position),
-            };
-            work.customer.seq += 1;
-            work.customer.set_unit(UnitEntry { unit, member: entered, since, origin, emit: Span::default() });
-            let count = &mut members[segment.definition.at()];
-            *count = if entered { count.saturating_add(1) } else { count.saturating_sub(1) };
-            publish(program, work, (unit, segment), Turn { verdict, since, cause, corrects, origin, step }, out);
+            let decided = Decided { entered, why: None, since, cause, corrects, approx: verdict.approx, step };
+            publish(program, work, (unit, segment), decided, members, out);
+            since
         }
+    }
+}
+
+/// R35: of what turns because a segment that it refers to has changed as of an earlier instant, that instant, if it held there.
+///
+/// That can only be told as far back as the greatest `ts` applied, except of what reads nothing but segments.
+fn inherited(
+    program: &Program,
+    work: &mut Work,
+    agenda: &Agenda,
+    unit: UnitId,
+    held: impl FnOnce(&mut Work, Timestamp) -> bool,
+) -> Option<Timestamp> {
+    let parents = agenda.early.iter().filter(|(parent, _)| program.plan.units[*parent as usize].dependents.contains(&unit));
+    let since = parents.map(|(_, since)| *since).max()?;
+    let seen = work.customer.greatest <= since || reads_only_segments(program, unit);
+    let forward = work.customer.unit(unit).is_none_or(|last| since >= last.since);
+    (seen && forward && held(work, since)).then_some(since)
+}
+
+fn reads_only_segments(program: &Program, unit: UnitId) -> bool {
+    fn only(program: &Program, node: NodeId) -> bool {
+        match &program.plan.nodes[node as usize].node {
+            Node::InSegment { .. } | Node::Constant(_) => true,
+            Node::And(all) | Node::Or(all) => all.iter().all(|n| only(program, *n)),
+            Node::Not(of) | Node::Held { operand: of, .. } => only(program, *of),
+            _ => false,
+        }
+    }
+    match &program.plan.units[unit as usize].kind {
+        UnitKind::Dwell { operand } | UnitKind::ExitDelay { operand, .. } => only(program, *operand),
+        UnitKind::Segment(segment) => {
+            let consent = segment.delays.as_ref().and_then(|delays| delays.consent);
+            [Some(segment.enter), consent].into_iter().flatten().all(|node| only(program, node))
+        }
+        UnitKind::Waiting { .. } | UnitKind::Keys { .. } => false,
     }
 }
 
@@ -207,21 +338,41 @@ fn holds_at(program: &Program, work: &mut Work, segment: &SegmentUnit, entered: 
     }
 }
 
-struct Turn<'a> {
-    verdict: Verdict,
+/// A change that has been decided.
+struct Decided<'a> {
+    entered: bool,
+    /// Of a segment with delays and the like.
+    why: Option<Why>,
     since: Timestamp,
     cause: Cause,
     /// The change that is taken back.
     corrects: Option<Origin>,
-    origin: Origin,
+    approx: bool,
     step: Step<'a>,
 }
 
-fn publish(program: &Program, work: &mut Work, (unit, segment): (UnitId, &SegmentUnit), turn: Turn, out: &mut Outputs) {
-    let t = turn.step.at();
-    let entered = turn.verdict.holds;
+fn publish(
+    program: &Program,
+    work: &mut Work,
+    (unit, segment): (UnitId, &SegmentUnit),
+    decided: Decided,
+    members: &mut [u64],
+    out: &mut Outputs,
+) {
+    let Decided { entered, since, .. } = decided;
+    let t = decided.step.at();
     let definition = &program.plan.workspace().definitions[segment.definition.at()];
-    let reason = reason::of(program, work, segment, entered, t);
+    // What decided an exit by delays is told by the entry that it ends.
+    let reason = reason::of(program, work, (unit, segment), entered, decided.why, t);
+    debug_assert!(work.customer.unit(unit).is_none_or(|last| since >= last.since), "since never goes back");
+    let origin = match decided.step {
+        Step::Timer { .. } => Origin::Timer(since),
+        Step::Record(r) => Origin::Record(r.position),
+    };
+    work.customer.seq += 1;
+    work.customer.set_unit(UnitEntry { unit, member: entered, since, origin, emit: Span::default() });
+    let count = &mut members[segment.definition.at()];
+    *count = if entered { count.saturating_add(1) } else { count.saturating_sub(1) };
     let until = work.unit_until(program, unit, t).until;
     let emit = emit(program, work, segment, t, out);
     if entered && !emit.is_empty() {
@@ -240,26 +391,26 @@ fn publish(program: &Program, work: &mut Work, (unit, segment): (UnitId, &Segmen
         customer: customer.into(),
         segment: definition.name.as_str().into(),
         stage: None,
-        since: turn.since,
+        since,
         version: definition.hash,
         emit: emit.clone(),
     });
     let change = Change {
-        change_id: id(turn.origin),
+        change_id: id(origin),
         customer: customer.into(),
         seq: work.customer.seq,
         segment: definition.name.as_str().into(),
         version: definition.hash,
         kind: if entered { ChangeKind::Entered } else { ChangeKind::Exited },
-        since: turn.since,
+        since,
         decided_at: t,
-        cause: turn.cause,
-        cause_event: match turn.step {
+        cause: decided.cause,
+        cause_event: match decided.step {
             Step::Record(r) => Some(CauseEvent { id: r.id.map(Into::into), position: r.position }),
             Step::Timer { .. } => None,
         },
-        corrects: turn.corrects.map(id),
-        approx: turn.verdict.approx,
+        corrects: decided.corrects.map(id),
+        approx: decided.approx,
         valid_until: (until != Timestamp::MAX).then_some(until),
         reason,
         emit,
