@@ -155,7 +155,7 @@ const TERMS: &[&str] = &[
 ];
 
 fn segment(name: &str, when: Tree, exit: Option<Tree>, emit: &[String]) -> Item {
-    Item { name: name.into(), body: ItemBody::Segment { when, exit, emit: emit.to_vec() } }
+    Item { name: name.into(), body: ItemBody::Segment { when, exit, clauses: Vec::new(), emit: emit.to_vec() } }
 }
 
 /// Catalogues with a cart and their logs, with other definitions.

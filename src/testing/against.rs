@@ -88,7 +88,7 @@ pub fn check_seed(seed: u64) -> Result<Tally, String> {
     let scenario = Scenario::generate(seed);
     check(&scenario).map_err(|first| {
         let compiles = compile(&scenario).is_ok();
-        let small = shrink(scenario, 3_000, |s| compile(s).is_ok() == compiles && check(s).is_err());
+        let small = shrink(scenario, 8_000, |s| compile(s).is_ok() == compiles && check(s).is_err());
         let difference = check(&small).expect_err("the shrunk scenario fails");
         format!(
             "seed {seed}: {first}\n\nmade small: {difference}\n\n--- as a .segtest, with what the oracle expects:\n{small}{}",

@@ -3,14 +3,16 @@
 use std::fmt;
 
 use super::{Item, ItemBody, Tree};
-use crate::segtest::script::parse_duration;
-use crate::time::Millis;
+use crate::segtest::script::{EPOCH, parse_duration};
+use crate::time::{Millis, Timestamp, civil_from_days};
 
 /// The lengths of time that definitions and logs of one scenario share.
 pub struct Lengths {
     all: Vec<String>,
     /// All within some milliseconds, where the oracle steps through every one.
     pub tiny: bool,
+    /// Where the log begins: an ordinary Monday, or near a change of the clocks, of a month or of a year.
+    pub start: Timestamp,
 }
 
 impl Lengths {
@@ -21,7 +23,29 @@ impl Lengths {
     pub fn choose(rng: &mut fastrand::Rng) -> Lengths {
         let tiny = rng.u8(..4) == 0;
         let from = if tiny { Self::TINY } else { Self::ALL };
-        Lengths { all: (0..rng.usize(2..4)).map(|_| from[rng.usize(..from.len())].to_string()).collect(), tiny }
+        let all = (0..rng.usize(2..4)).map(|_| from[rng.usize(..from.len())].to_string()).collect();
+        let start = if rng.bool() { Self::STARTS[0] } else { Self::STARTS[rng.usize(..Self::STARTS.len())] };
+        let start = Timestamp::parse_rfc3339(start).unwrap_or(EPOCH);
+        Lengths { all, tiny, start }
+    }
+
+    const STARTS: &[&str] = &[
+        "2026-01-05T01:00:00Z",
+        // Europe goes forward on 29 March and back on 25 October; North America on 8 March and 1 November.
+        "2026-03-28T20:00:00Z",
+        "2026-10-24T18:00:00Z",
+        "2026-03-07T23:00:00Z",
+        "2026-10-31T20:00:00Z",
+        "2026-01-30T21:00:00Z",
+        "2026-12-30T12:00:00Z",
+        "2027-02-26T12:00:00Z",
+    ];
+
+    /// A date around the beginning of the log.
+    pub fn date(&self, rng: &mut fastrand::Rng) -> String {
+        let day = self.start.0.div_euclid(Millis::DAY.0) + rng.i64(-2..5);
+        let (year, month, day) = civil_from_days(day);
+        format!("{year:04}-{month:02}-{day:02}")
     }
 
     pub fn one<'a>(&'a self, rng: &mut fastrand::Rng) -> &'a str {
@@ -33,7 +57,7 @@ impl Lengths {
     }
 
     /// Two different ones in order, or one and its double.
-    fn two(&self, rng: &mut fastrand::Rng) -> (String, String) {
+    pub fn two(&self, rng: &mut fastrand::Rng) -> (String, String) {
         let (a, b) = (self.millis(rng), self.millis(rng));
         match a.cmp(&b) {
             std::cmp::Ordering::Less => (a.to_string(), b.to_string()),
@@ -49,20 +73,37 @@ pub struct Catalogue {
     pub cart_lines: bool,
     pub dedup: bool,
     pub lateness: bool,
+    /// Of the workspace.
+    pub zone: &'static str,
+    pub session_gap: String,
+    /// Whether customers have a zone of their own.
+    pub zones: bool,
 }
+
+/// With clocks put forward and back, by an hour or by half of one, and without.
+pub const ZONES: &[&str] =
+    &["UTC", "Europe/Stockholm", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Pacific/Auckland", "America/Santiago"];
 
 impl fmt::Display for Catalogue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dedup = if self.dedup { " dedup 3h" } else { "" };
         let lateness = if self.lateness { " lateness 1h" } else { "" };
-        writeln!(f, "event a is activity {{ n int  m money in EUR  s string  w instant  q bool  d decimal{dedup} }}")?;
-        writeln!(f, "event b is activity {{ n int  m money in EUR  s string  v money in cur  cur string }}")?;
-        writeln!(f, "event c {{ n int  tags list of string }}")?;
+        writeln!(f, "workspace {{ timezone \"{}\" session gap {} }}", self.zone, self.session_gap)?;
         writeln!(
             f,
-            "trait country string\ntrait age int\ntrait signup instant\ntrait vip bool\ntrait rank decimal\ntrait tags list of string"
+            "event a is activity {{ n int  m money in EUR  s string  w instant  q bool  d decimal  day date  len duration{dedup}{lateness} }}"
         )?;
-        writeln!(f, "purpose mail\nlist vips")?;
+        writeln!(f, "event b is activity {{ n int  m money in EUR  s string  v money in cur  cur string }}")?;
+        writeln!(f, "event c {{ n int  s string  tags list of string  items list of record {{ kind string  n int }} }}")?;
+        writeln!(
+            f,
+            "trait country string\ntrait age int\ntrait signup instant\ntrait vip bool\ntrait rank decimal\ntrait tags list of string\n\
+             trait born date\ntrait home geo\ntrait things list of record {{ kind string  n int }}"
+        )?;
+        if self.zones {
+            writeln!(f, "trait timezone string")?;
+        }
+        writeln!(f, "purpose mail\npurpose news default granted\nlist vips")?;
         if self.cart {
             let buy = if self.cart_lines { " lines lines" } else { "" };
             writeln!(f, "event add is activity {{ product_id string  quantity int  price money in EUR  category string{lateness} }}")?;
@@ -76,21 +117,49 @@ impl fmt::Display for Catalogue {
     }
 }
 
-struct Writer<'a> {
-    rng: &'a mut fastrand::Rng,
-    lengths: &'a Lengths,
-    catalogue: &'a Catalogue,
+/// Whether this version evaluates a form, by the name that the compiler has for what it refuses.
+pub fn is_on(form: &str) -> bool {
+    !crate::lang::not_evaluated().any(|name| name == form)
+}
+
+pub(super) struct Writer<'a> {
+    pub(super) rng: &'a mut fastrand::Rng,
+    pub(super) lengths: &'a Lengths,
+    pub(super) catalogue: &'a Catalogue,
     /// Reused, so that segments share features.
-    selectors: Vec<String>,
-    scores: Vec<String>,
-    segments: Vec<String>,
+    pub(super) selectors: Vec<String>,
+    pub(super) scores: Vec<String>,
+    pub(super) points: Vec<String>,
+    /// With their stages.
+    pub(super) stages: Vec<(String, Vec<String>)>,
+    pub(super) segments: Vec<String>,
+    /// Conditions `per` a key of the present definition so far.
+    pub(super) keyed: usize,
 }
 
 pub fn generate(rng: &mut fastrand::Rng, lengths: &Lengths) -> (Catalogue, Vec<Item>) {
-    let catalogue = Catalogue { cart: rng.u8(..3) == 0, cart_lines: rng.bool(), dedup: rng.u8(..4) == 0, lateness: rng.u8(..4) == 0 };
+    let catalogue = Catalogue {
+        cart: rng.u8(..3) == 0,
+        cart_lines: rng.bool(),
+        dedup: rng.u8(..4) == 0,
+        lateness: rng.u8(..4) == 0,
+        zone: ZONES[if rng.bool() { 0 } else { rng.usize(..ZONES.len()) }],
+        session_gap: lengths.one(rng).to_string(),
+        zones: rng.u8(..3) == 0,
+    };
     let n_scores = [0, 0, 1, 2][rng.usize(..4)];
     let n_segments = if rng.u8(..6) == 0 { rng.usize(5..10) } else { rng.usize(1..5) };
-    let mut writer = Writer { rng, lengths, catalogue: &catalogue, selectors: Vec::new(), scores: Vec::new(), segments: Vec::new() };
+    let mut writer = Writer {
+        rng,
+        lengths,
+        catalogue: &catalogue,
+        selectors: Vec::new(),
+        scores: Vec::new(),
+        points: Vec::new(),
+        stages: Vec::new(),
+        segments: Vec::new(),
+        keyed: 0,
+    };
     let mut items = Vec::new();
     for i in 0..n_scores {
         let item = writer.score(format!("q{i}"));
@@ -98,6 +167,18 @@ pub fn generate(rng: &mut fastrand::Rng, lengths: &Lengths) -> (Catalogue, Vec<I
         items.push(item);
     }
     for i in 0..n_segments {
+        if is_on("`points`") && writer.once_in(10) {
+            let rules =
+                (0..writer.rng.usize(1..4)).map(|_| (writer.pick(&["give 1", "give 2.5", "take 2"]).into(), writer.tree(1))).collect();
+            writer.points.push(format!("p{i}"));
+            items.push(Item { name: format!("p{i}"), body: ItemBody::Points { rules } });
+        }
+        if is_on("`stages`") && writer.once_in(8) {
+            let stages: Vec<_> = (0..writer.rng.usize(1..4)).map(|n| (format!("t{n}"), writer.tree(2))).collect();
+            let names = stages.iter().map(|(n, _)| n.clone()).chain(["rest".to_string()]).collect();
+            writer.stages.push((format!("g{i}"), names));
+            items.push(Item { name: format!("g{i}"), body: ItemBody::Stages { stages, otherwise: "rest".into() } });
+        }
         let item = writer.segment(format!("s{i}"));
         writer.segments.push(item.name.clone());
         items.push(item);
@@ -106,35 +187,73 @@ pub fn generate(rng: &mut fastrand::Rng, lengths: &Lengths) -> (Catalogue, Vec<I
 }
 
 impl Writer<'_> {
-    fn pick<'t>(&mut self, all: &[&'t str]) -> &'t str {
+    pub(super) fn pick<'t>(&mut self, all: &[&'t str]) -> &'t str {
         all[self.rng.usize(..all.len())]
     }
 
-    fn once_in(&mut self, n: u32) -> bool {
+    pub(super) fn once_in(&mut self, n: u32) -> bool {
         self.rng.u32(..n) == 0
     }
 
     fn segment(&mut self, name: String) -> Item {
+        self.keyed = 0;
         let when = self.tree(3);
         let exit = if self.once_in(3) { Some(self.tree(2)) } else { None };
-        let emit = if self.once_in(4) {
+        let clauses = self.clauses();
+        let mut emit: Vec<String> = if self.once_in(4) {
             let count = self.rng.usize(1..3);
-            (0..count)
-                .map(|i| {
-                    let term = match self.rng.u8(..5) {
-                        0 => self.number().0,
-                        1 => self.money().0,
-                        2 => self.instant(),
-                        3 => format!("last({}).s", self.selector_of("ab")),
-                        _ => self.score_term().unwrap_or_else(|| "customer.country".into()),
-                    };
-                    format!("e{i} = {term}")
-                })
-                .collect()
+            (0..count).map(|i| format!("e{i} = {}", self.emitted())).collect()
         } else {
             Vec::new()
         };
-        Item { name, body: ItemBody::Segment { when, exit, emit } }
+        if self.keyed == 1 && is_on("`emit key`") && self.rng.bool() {
+            emit.push("key".into());
+        }
+        Item { name, body: ItemBody::Segment { when, exit, clauses, emit } }
+    }
+
+    /// Delays and what is required.
+    fn clauses(&mut self) -> Vec<String> {
+        let mut out = Vec::new();
+        if is_on("`timezone` of a segment") && self.once_in(4) {
+            let zone = self.pick(ZONES);
+            out.push(match self.rng.u8(..3) {
+                0 => "timezone customer".into(),
+                1 => "timezone workspace".into(),
+                _ => format!("timezone \"{zone}\""),
+            });
+        }
+        if is_on("`require consent`") && self.once_in(5) {
+            out.push(format!("require consent {}", self.pick(&["mail", "news", "mail, news"])));
+        }
+        if self.rng.bool() {
+            return out;
+        }
+        let mut delay = |writer: &mut Self, form: &str, clause: &str, odds: u32| {
+            let wanted = is_on(form) && writer.once_in(odds);
+            let length = writer.lengths.millis(writer.rng);
+            if wanted {
+                out.push(format!("{clause} {length}"));
+            }
+            wanted.then_some(length)
+        };
+        let mut shortest = Millis(i64::MAX);
+        shortest = shortest.min(delay(self, "`enter after`", "enter after", 3).unwrap_or(shortest));
+        shortest = shortest.min(delay(self, "`exit after`", "exit after", 3).unwrap_or(shortest));
+        delay(self, "`cooldown`", "cooldown", 3);
+        let expire = delay(self, "`expire after`", "expire after", 3);
+        let stay = if is_on("`stay at least`") && self.once_in(3) { Some(self.lengths.millis(self.rng)) } else { None };
+        if let Some(stay) = stay.filter(|stay| expire.is_none_or(|expire| *stay <= expire)) {
+            shortest = shortest.min(stay);
+            out.push(format!("stay at least {stay}"));
+        }
+        if is_on("`settle`") && self.once_in(3) {
+            let settle = if self.lengths.tiny { self.rng.i64(1..6) } else { [1, 2_000, 60_000, 600_000][self.rng.usize(..4)] };
+            if settle < shortest.0 {
+                out.push(format!("settle {}", Millis(settle)));
+            }
+        }
+        out
     }
 
     fn score(&mut self, name: String) -> Item {
@@ -152,7 +271,7 @@ impl Writer<'_> {
         Item { name, body: ItemBody::Score { half_life, rules, cap } }
     }
 
-    fn tree(&mut self, depth: u32) -> Tree {
+    pub(super) fn tree(&mut self, depth: u32) -> Tree {
         if depth == 0 || self.once_in(3) {
             return Tree::Leaf(self.atom());
         }
@@ -167,243 +286,5 @@ impl Writer<'_> {
 
     fn trees(&mut self, depth: u32) -> Vec<Tree> {
         (0..self.rng.usize(2..4)).map(|_| self.tree(depth - 1)).collect()
-    }
-
-    fn atom(&mut self) -> String {
-        match self.rng.u8(..24) {
-            0..=5 => {
-                let quantifier = match self.rng.u8(..6) {
-                    0 | 1 => "any".to_string(),
-                    2 => "no".to_string(),
-                    3 => format!("at least {}", self.rng.u8(1..5)),
-                    4 => format!("at most {}", self.rng.u8(0..4)),
-                    _ => format!("exactly {}", self.rng.u8(0..4)),
-                };
-                format!("{quantifier} {} {}", self.selector(), self.window())
-            }
-            6 | 7 => {
-                let which = self.pick(&["first", "last"]);
-                format!("{which}({}) {}", self.selector(), self.window())
-            }
-            8..=10 => self.number_comparison(),
-            11 | 12 => self.money_comparison(),
-            13 => format!("{} {} {}", self.last_text(), self.pick(&["=", "!="]), self.text()),
-            14 | 15 => self.trait_condition(),
-            16 | 17 => {
-                let instant = self.instant();
-                self.time_relation(instant)
-            }
-            18 => {
-                let (left, right) = (self.instant(), self.instant());
-                format!("{left} {} {right}", self.pick(&["<", "<=", ">", ">=", "="]))
-            }
-            19 => match self.score_term() {
-                Some(score) => {
-                    let threshold = self.pick(&["1", "2", "4", "0.5", "8", "-1", "3", "6.25"]);
-                    if self.once_in(5) {
-                        format!("{score} between 1 and {}", self.pick(&["2", "4", "7.5"]))
-                    } else {
-                        format!("{score} {} {threshold}", self.pick(&["<", "<=", ">", ">="]))
-                    }
-                }
-                None => self.number_comparison(),
-            },
-            20 | 21 if !self.segments.is_empty() => {
-                // Often the newest, so that chains grow deep.
-                let n = self.segments.len();
-                let segment = &self.segments[if self.rng.bool() { n - 1 } else { self.rng.usize(..n) }];
-                match self.rng.u8(..4) {
-                    0 => format!("(in segment {segment} for at least {})", self.lengths.one(self.rng)),
-                    1 => format!("not in segment {segment}"),
-                    _ => format!("in segment {segment}"),
-                }
-            }
-            22 if self.catalogue.cart => self.cart_condition(),
-            23 if self.once_in(4) => "everyone".into(),
-            _ => format!("any {} {}", self.selector(), self.window()),
-        }
-    }
-
-    fn window(&mut self) -> String {
-        match self.rng.u8(..8) {
-            0 => "ever".into(),
-            1 => format!("at least {} ago", self.lengths.one(self.rng)),
-            2 | 3 => {
-                let (from, to) = self.lengths.two(self.rng);
-                format!("between {from} and {to} ago")
-            }
-            _ => format!("in last {}", self.lengths.one(self.rng)),
-        }
-    }
-
-    fn selector(&mut self) -> String {
-        if !self.selectors.is_empty() && self.rng.bool() {
-            return self.selectors[self.rng.usize(..self.selectors.len())].clone();
-        }
-        let selector = match self.rng.u8(..10) {
-            0..=2 => self.single("a"),
-            3 | 4 => self.single("b"),
-            5 => "c".to_string(),
-            6 => "activity".to_string(),
-            7 => format!("c[tags contains {}]", self.pick(&["\"x\"", "any [\"x\", \"y\"]", "all [\"x\", \"y\"]"])),
-            8 if self.catalogue.cart => self.pick(&["add", "buy", "(add | del)", "add[category = \"shoes\"]"]).to_string(),
-            _ => format!("({} | {})", self.single("a"), self.single("b")),
-        };
-        self.selectors.push(selector.clone());
-        selector
-    }
-
-    /// A selector of events that have `n`, `m` and `s`.
-    fn selector_of(&mut self, events: &str) -> String {
-        match self.rng.u8(..4) {
-            0 if events.len() > 1 => format!("({} | {})", self.single("a"), self.single("b")),
-            1 if events.len() > 1 => "(a | b)[n >= 1]".into(),
-            2 if events.contains('b') => self.single("b"),
-            _ => self.single("a"),
-        }
-    }
-
-    fn single(&mut self, event: &str) -> String {
-        if self.rng.bool() { event.to_string() } else { format!("{event}[{}]", self.filter(event)) }
-    }
-
-    fn filter(&mut self, event: &str) -> String {
-        match self.rng.u8(..14) {
-            0 => format!("n {} {}", self.pick(&["=", "!=", "<", ">=", ">"]), self.rng.u8(..4)),
-            1 => "n between 1 and 2".into(),
-            2 => format!("m {} {}", self.pick(&[">=", "<", "="]), self.pick(&["10 EUR", "0.5 EUR", "80 EUR"])),
-            3 => format!("s = {}", self.text()),
-            4 => format!("s {} [\"x\", \"Y\"]", self.pick(&["in", "not in"])),
-            5 => "s = \"X\" ignoring case".into(),
-            6 => format!("s {} {}", self.pick(&["starts with", "ends with", "contains"]), self.text()),
-            7 => format!("s is {}", self.pick(&["known", "unknown", "empty", "not empty"])),
-            8 if event == "a" => self.pick(&["q", "not q", "q = true"]).into(),
-            9 if event == "a" => format!("d {} {}", self.pick(&[">=", "<", "="]), self.pick(&["0.3", "1.5", "2"])),
-            10 => "n * 2 > 3".into(),
-            11 => "n >= 1, m >= 10 EUR".into(),
-            12 if event == "b" => "cur = \"EUR\"".into(),
-            _ => format!("not (n = 1 or s = {})", self.text()),
-        }
-    }
-
-    fn text(&mut self) -> &'static str {
-        self.pick(&["\"x\"", "\"Y\"", "\"xy\"", "\"\""])
-    }
-
-    fn last_text(&mut self) -> String {
-        format!("{}({}).s", self.pick(&["first", "last"]), self.selector_of("ab"))
-    }
-
-    /// A term without unit, and whether it may be missing.
-    fn number(&mut self) -> (String, bool) {
-        let window = self.window();
-        match self.rng.u8(..11) {
-            0..=2 => (format!("count({}) {window}", self.selector()), false),
-            3 => (format!("sum({}.n) {window}", self.selector_of("ab")), false),
-            4 => (format!("avg({}.n) {window}", self.selector_of("ab")), true),
-            5 => (format!("{}({}.n) {window}", self.pick(&["min", "max"]), self.selector_of("ab")), true),
-            6 => (format!("distinct({}.s) {window}", self.selector_of("ab")), false),
-            7 => (format!("sum({}.d) {window}", self.selector_of("a")), false),
-            8 => (format!("{}({}).n", self.pick(&["first", "last"]), self.selector_of("ab")), true),
-            9 if self.catalogue.cart => ("cart.quantity".into(), false),
-            _ => (self.pick(&["customer.age", "customer.rank"]).into(), true),
-        }
-    }
-
-    fn number_comparison(&mut self) -> String {
-        let left = self.number().0;
-        let rel = self.pick(&["<", "<=", ">", ">=", "=", "!="]);
-        match self.rng.u8(..8) {
-            0 => format!("{left} {rel} {}", self.number().0),
-            1 => format!("{left} * 2 {rel} {}", self.number().0),
-            2 => format!("{left} - {} {rel} {}", self.number().0, self.rng.u8(..3)),
-            3 => format!("{left} / {} {rel} {}", self.number().0, self.pick(&["0.5", "1", "2"])),
-            4 => format!("{left} between 1 and {}", self.rng.u8(1..5)),
-            5 => format!("{left} is {}", self.pick(&["known", "unknown"])),
-            _ => format!("{left} {rel} {}", self.pick(&["0", "1", "2", "3", "1.5"])),
-        }
-    }
-
-    fn money(&mut self) -> (String, bool) {
-        let window = self.window();
-        match self.rng.u8(..8) {
-            0..=2 => (format!("sum({}.m) {window}", self.selector_of("ab")), false),
-            3 => (format!("avg({}.m) {window}", self.selector_of("ab")), true),
-            4 => (format!("{}({}.m) {window}", self.pick(&["min", "max"]), self.selector_of("ab")), true),
-            5 => (format!("sum(b[cur = \"EUR\"].v) {window}"), false),
-            6 if self.catalogue.cart => ("cart.value".into(), false),
-            _ => (format!("{}({}).m", self.pick(&["first", "last"]), self.selector_of("ab")), true),
-        }
-    }
-
-    fn money_comparison(&mut self) -> String {
-        let left = self.money().0;
-        let rel = self.pick(&["<", "<=", ">", ">=", "="]);
-        match self.rng.u8(..6) {
-            0 => format!("{left} {rel} {}", self.money().0),
-            1 => format!("{left} - {} {rel} 10 EUR", self.money().0),
-            2 => format!("{left} / {} {rel} 0.5", self.money().0),
-            3 => format!("{left} between 1 EUR and 99.99 EUR"),
-            _ => format!("{left} {rel} {}", self.pick(&["0 EUR", "10 EUR", "80 EUR", "100 EUR", "-5 EUR"])),
-        }
-    }
-
-    fn instant(&mut self) -> String {
-        match self.rng.u8(..6) {
-            0 => "customer.signup".into(),
-            1 => "customer.first_seen".into(),
-            2 if self.catalogue.cart => "cart.changed_at".into(),
-            3 => format!("{}({}).w", self.pick(&["first", "last"]), self.selector_of("a")),
-            _ => format!("{}({}).at", self.pick(&["first", "last"]), self.selector()),
-        }
-    }
-
-    fn time_relation(&mut self, instant: String) -> String {
-        let d = self.lengths.one(self.rng).to_string();
-        match self.rng.u8(..6) {
-            0 | 1 => format!("{instant} in last {d}"),
-            2 => format!("{instant} at least {d} ago"),
-            3 => format!("{instant} in next {d}"),
-            4 => {
-                let (from, to) = self.lengths.two(self.rng);
-                format!("{instant} between {from} and {to} ago")
-            }
-            _ => format!("{instant} is {}", self.pick(&["known", "unknown"])),
-        }
-    }
-
-    fn trait_condition(&mut self) -> String {
-        match self.rng.u8(..8) {
-            0 => format!("customer.country {} \"SE\"", self.pick(&["=", "!="])),
-            1 => format!("customer.country is {}", self.pick(&["known", "unknown"])),
-            2 => "customer.country in [\"SE\", \"NO\"]".into(),
-            3 => format!("customer.age {} {}", self.pick(&[">=", "<", "="]), self.pick(&["18", "30"])),
-            4 => "customer.age between 18 and 29".into(),
-            5 => match self.rng.u8(..4) {
-                0 => format!("customer.tags contains {}", self.pick(&["\"x\"", "any [\"x\", \"y\"]", "all [\"x\", \"y\"]"])),
-                1 => self.pick(&["customer.country = \"se\" ignoring case", "customer.country is empty", "customer.tags is empty"]).into(),
-                _ => self.pick(&["customer.vip", "not customer.vip"]).into(),
-            },
-            6 => format!("customer.rank {} 0.3", self.pick(&[">=", "<", "="])),
-            _ => self.time_relation("customer.signup".into()),
-        }
-    }
-
-    fn cart_condition(&mut self) -> String {
-        match self.rng.u8(..8) {
-            0 => format!("cart.value {} {}", self.pick(&[">=", "<"]), self.pick(&["50 EUR", "10 EUR", "80 EUR"])),
-            1 => format!("cart.quantity {} {}", self.pick(&[">=", "=", "<"]), self.rng.u8(..4)),
-            2 => format!("cart is {}", self.pick(&["empty", "not empty"])),
-            3 => format!(
-                "cart.items has [{}]",
-                self.pick(&["category = \"shoes\"", "price >= 10 EUR", "product_id = \"p1\"", "quantity >= 2"])
-            ),
-            _ => self.time_relation("cart.changed_at".into()),
-        }
-    }
-
-    fn score_term(&mut self) -> Option<String> {
-        let score = (!self.scores.is_empty()).then(|| self.rng.usize(..self.scores.len()))?;
-        Some(format!("score({})", self.scores[score]))
     }
 }

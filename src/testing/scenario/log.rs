@@ -1,9 +1,9 @@
 //! Random logs: disorder, duplicates, ties, arrivals exactly at boundaries, late, future and too-old events, idle moves, and cuts where
 //! nothing may change.
 
-use super::definitions::{Catalogue, Lengths};
+use super::definitions::{Catalogue, Lengths, ZONES};
 use super::{Cut, Step};
-use crate::segtest::script::{EPOCH, RecordBody, RecordStep};
+use crate::segtest::script::{RecordBody, RecordStep};
 use crate::time::{Millis, Timestamp};
 
 struct Writer<'a> {
@@ -20,12 +20,17 @@ struct Writer<'a> {
 pub fn generate(rng: &mut fastrand::Rng, lengths: &Lengths, catalogue: &Catalogue) -> Vec<Step> {
     let n = rng.usize(4..70);
     let n_customers = rng.usize(1..3);
-    let mut writer = Writer { rng, lengths, catalogue, now: EPOCH + Millis::HOUR, seen: vec![EPOCH], ids: 0, records: Vec::new() };
+    let mut writer =
+        Writer { rng, lengths, catalogue, now: lengths.start, seen: vec![lengths.start - Millis::HOUR], ids: 0, records: Vec::new() };
     let mut steps = Vec::new();
     for _ in 0..n {
         writer.advance();
         match writer.rng.u8(..20) {
-            0..=3 => steps.push(Step::Clock(writer.now)),
+            0..=3 => {
+                // What became true by time may be what the next deadline counts from.
+                writer.seen.extend((writer.rng.u8(..4) == 0).then_some(writer.now));
+                steps.push(Step::Clock(writer.now));
+            }
             4 => steps.push(Step::Cut(Cut::Reload)),
             5 => steps.push(Step::Cut(Cut::Wake)),
             6..=8 => steps.push(Step::Cut(Cut::Batch)),
@@ -37,17 +42,31 @@ pub fn generate(rng: &mut fastrand::Rng, lengths: &Lengths, catalogue: &Catalogu
             }
         }
     }
-    // Whatever is still due comes out at the end: an idle log far beyond the longest window.
-    steps.push(Step::Clock(writer.now + Millis(10 * Millis::DAY.0)));
+    // Whatever is still due comes out at the end: an idle log far beyond the longest window, and sometimes beyond months.
+    let days = [10, 10, 10, 40, 70][writer.rng.usize(..5)];
+    steps.push(Step::Clock(writer.now + Millis(days * Millis::DAY.0)));
     steps
 }
 
 impl Writer<'_> {
     /// An instant on which a deadline may fall, a millisecond off at times.
     fn boundary(&mut self) -> Timestamp {
+        if !self.lengths.tiny && self.rng.u8(..6) == 0 {
+            return self.midnight();
+        }
         let x = self.seen[self.rng.usize(..self.seen.len())];
         let d = self.lengths.millis(self.rng);
         x + d + Millis([0, 0, 0, 1, -1][self.rng.usize(..5)])
+    }
+
+    /// The next midnight or full hour of some zone, a millisecond off at times.
+    fn midnight(&mut self) -> Timestamp {
+        let zone = if self.rng.bool() { self.catalogue.zone } else { ZONES[self.rng.usize(..ZONES.len())] };
+        let now = jiff::Timestamp::from_millisecond(self.now.0).unwrap_or_default();
+        let Ok(local) = now.in_tz(zone) else { return self.now };
+        let next = if self.rng.bool() { local.tomorrow().and_then(|t| t.start_of_day()) } else { local.round(jiff::Unit::Hour) };
+        let off = [0, 0, 0, 1, -1][self.rng.usize(..5)];
+        next.map_or(self.now, |z| Timestamp(z.timestamp().as_millisecond() + off))
     }
 
     fn advance(&mut self) {
@@ -107,8 +126,16 @@ impl Writer<'_> {
             0 => self.traits(),
             1 => match self.rng.u8(..8) {
                 0 => RecordBody::Traits("{\"nobody_knows\":1}".into()),
-                1 => RecordBody::Consent { purpose: self.one(&["mail", "other"]), granted: self.rng.bool(), until: None },
-                2 => RecordBody::List { name: self.one(&["vips", "other"]), member: self.rng.bool() },
+                1..=4 => {
+                    let until = match self.rng.u8(..4) {
+                        0 => Some(self.near()),
+                        1 => Some(self.boundary()),
+                        _ => None,
+                    };
+                    self.seen.extend(until);
+                    RecordBody::Consent { purpose: self.one(&["mail", "news", "mail", "other"]), granted: self.rng.u8(..3) > 0, until }
+                }
+                5 => RecordBody::List { name: self.one(&["vips", "vips", "other"]), member: self.rng.bool() },
                 _ => self.event(),
             },
             _ => self.event(),
@@ -167,10 +194,14 @@ impl Writer<'_> {
             0 | 5 | 6 => {
                 let w = format!("\"{}\"", self.near());
                 let w: &[&str] = &[&w];
-                ("a", self.object(&[N, M, S, ("w", w), ("q", &["true", "false", "\"true\""]), ("d", &["0.3", "1.5", "\"2\"", "0.1"])]))
+                let (day, len) = (format!("\"{}\"", self.lengths.date(self.rng)), format!("\"{}\"", self.lengths.one(self.rng)));
+                let (day, len): (&[&str], &[&str]) = (&[&day], &[&len]);
+                let d = ("d", &["0.3", "1.5", "\"2\"", "0.1"][..]);
+                let q = ("q", &["true", "false", "\"true\""][..]);
+                ("a", self.object(&[N, M, S, ("w", w), q, d, ("day", day), ("len", len)]))
             }
             1 | 2 | 7 => ("b", self.object(&[N, M, S, ("v", &["10", "80"]), ("cur", &["\"EUR\"", "\"SEK\""])])),
-            3 | 8 => ("c", self.object(&[N, ("tags", &["[\"x\"]", "[\"x\",\"y\"]", "[]"])])),
+            3 | 8 => ("c", self.object(&[N, S, ("tags", &["[\"x\"]", "[\"x\",\"y\"]", "[]"]), ("items", THINGS)])),
             _ => ("a", "{}".to_string()),
         };
         RecordBody::Event { name: name.into(), properties }
@@ -201,13 +232,27 @@ impl Writer<'_> {
 
     fn traits(&mut self) -> RecordBody {
         let signup = format!("\"{}\"", self.near());
-        let all: [(&str, &[&str]); 6] = [
+        let born = ["\"1990-03-29\"", "\"2000-02-29\"", "\"1988-01-08\"", "null"].map(String::from);
+        let born =
+            if self.rng.bool() { self.one(&born.each_ref().map(String::as_str)) } else { format!("\"{}\"", self.lengths.date(self.rng)) };
+        if self.catalogue.zones && self.rng.u8(..5) == 0 {
+            let zone = match self.rng.u8(..8) {
+                0 => "null".to_string(),
+                1 => "\"Nowhere/Land\"".into(),
+                _ => format!("\"{}\"", ZONES[self.rng.usize(..ZONES.len())]),
+            };
+            return RecordBody::Trait { name: "timezone".into(), value: zone };
+        }
+        let all: [(&str, &[&str]); 9] = [
             ("country", &["\"SE\"", "\"NO\"", "\"DE\"", "null"]),
             ("age", &["17", "18", "29", "30", "null"]),
             ("signup", &[&signup, "null"]),
             ("vip", &["true", "false", "null"]),
             ("rank", &["0.3", "0.29", "1"]),
             ("tags", &["[\"x\"]", "[\"y\",\"x\"]", "[]", "null"]),
+            ("born", &[&born]),
+            ("home", &["{\"lat\":59.3,\"lon\":18.1}", "\"0.1,0.1\"", "{\"lat\":-33.9,\"lon\":151.1}", "null"]),
+            ("things", THINGS),
         ];
         if self.rng.u8(..4) == 0 {
             return RecordBody::Traits(self.object(&all));
@@ -216,6 +261,9 @@ impl Writer<'_> {
         RecordBody::Trait { name: name.into(), value: self.one(values) }
     }
 }
+
+const THINGS: &[&str] =
+    &["[{\"kind\":\"x\",\"n\":2}]", "[{\"kind\":\"y\",\"n\":1},{\"kind\":\"x\"}]", "[{\"n\":3},{\"kind\":\"x\",\"n\":1}]", "[]", "null"];
 
 fn with_product(product: &str, object: &str) -> String {
     let rest = object.trim_start_matches('{');

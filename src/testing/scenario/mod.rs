@@ -3,6 +3,7 @@
 //!
 //! Owns the random choices, all from one seed. A scenario prints as a `.segtest` that can be pasted into `tests/conformance`.
 
+mod atoms;
 mod definitions;
 mod log;
 mod shrink;
@@ -25,7 +26,7 @@ pub struct Scenario {
     pub steps: Vec<Step>,
 }
 
-/// A score or a segment.
+/// One definition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Item {
     pub name: String,
@@ -37,6 +38,8 @@ pub enum ItemBody {
     Segment {
         when: Tree,
         exit: Option<Tree>,
+        /// Delays, consent, time zone, each as text.
+        clauses: Vec<String>,
         emit: Vec<String>,
     },
     /// Rules as text, the cap as text.
@@ -44,6 +47,14 @@ pub enum ItemBody {
         half_life: String,
         rules: Vec<String>,
         cap: Option<String>,
+    },
+    /// `give 2` or `take 2` with its condition.
+    Points {
+        rules: Vec<(String, Tree)>,
+    },
+    Stages {
+        stages: Vec<(String, Tree)>,
+        otherwise: String,
     },
 }
 
@@ -86,11 +97,12 @@ impl Scenario {
 impl fmt::Display for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.body {
-            ItemBody::Segment { when, exit, emit } => {
+            ItemBody::Segment { when, exit, clauses, emit } => {
                 write!(f, "segment {} {{ when {when}", self.name)?;
                 if let Some(exit) = exit {
                     write!(f, "  exit when {exit}")?;
                 }
+                clauses.iter().try_for_each(|clause| write!(f, "  {clause}"))?;
                 if !emit.is_empty() {
                     write!(f, "  emit {}", emit.join(", "))?;
                 }
@@ -102,6 +114,16 @@ impl fmt::Display for Item {
                     write!(f, "  cap {cap}")?;
                 }
                 f.write_str(" }")
+            }
+            ItemBody::Points { rules } => {
+                write!(f, "points {} {{", self.name)?;
+                rules.iter().try_for_each(|(points, when)| write!(f, " {points} when {when}"))?;
+                f.write_str(" }")
+            }
+            ItemBody::Stages { stages, otherwise } => {
+                write!(f, "stages {} {{", self.name)?;
+                stages.iter().try_for_each(|(stage, when)| write!(f, " {stage} when {when}"))?;
+                write!(f, " {otherwise} otherwise }}")
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Makes a failing scenario small: drops records, then definitions, then parts of conditions, as long as it still fails.
 
-use super::{Item, ItemBody, Scenario};
+use super::{Item, ItemBody, Scenario, Tree};
 
 /// Tries until `budget` scenarios have been run. `fails` must be deterministic.
 pub fn shrink(mut scenario: Scenario, mut budget: usize, mut fails: impl FnMut(&Scenario) -> bool) -> Scenario {
@@ -39,6 +39,15 @@ pub fn shrink(mut scenario: Scenario, mut budget: usize, mut fails: impl FnMut(&
             candidate.items.remove(i);
             progress |= try_one(candidate, &mut scenario);
         }
+        // Whole declarations of the catalogue, which stand one on a line.
+        let mut i = scenario.catalogue.lines().count();
+        while i > 0 {
+            i -= 1;
+            let mut candidate = scenario.clone();
+            let kept = scenario.catalogue.lines().enumerate().filter(|(n, _)| *n != i).map(|(_, line)| format!("{line}\n"));
+            candidate.catalogue = kept.collect();
+            progress |= try_one(candidate, &mut scenario);
+        }
         for i in 0..scenario.items.len() {
             'item: loop {
                 for smaller in smaller_items(&scenario.items[i]) {
@@ -62,18 +71,27 @@ fn smaller_items(item: &Item) -> Vec<Item> {
     let mut out = Vec::new();
     let mut push = |body: ItemBody| out.push(Item { name: item.name.clone(), body });
     match &item.body {
-        ItemBody::Segment { when, exit, emit } => {
-            if !emit.is_empty() {
-                push(ItemBody::Segment { when: when.clone(), exit: exit.clone(), emit: Vec::new() });
+        ItemBody::Segment { when, exit, clauses, emit } => {
+            let segment = |when: &Tree, exit: &Option<Tree>, clauses: &[String], emit: &[String]| ItemBody::Segment {
+                when: when.clone(),
+                exit: exit.clone(),
+                clauses: clauses.to_vec(),
+                emit: emit.to_vec(),
+            };
+            for i in 0..emit.len() {
+                push(segment(when, exit, clauses, &without(emit, i)));
             }
-            if let Some(exit) = exit {
-                push(ItemBody::Segment { when: when.clone(), exit: None, emit: emit.clone() });
-                for exit in exit.smaller() {
-                    push(ItemBody::Segment { when: when.clone(), exit: Some(exit), emit: emit.clone() });
+            for i in 0..clauses.len() {
+                push(segment(when, exit, &without(clauses, i), emit));
+            }
+            if let Some(tree) = exit {
+                push(segment(when, &None, clauses, emit));
+                for exit in tree.smaller() {
+                    push(segment(when, &Some(exit), clauses, emit));
                 }
             }
             for when in when.smaller() {
-                push(ItemBody::Segment { when, exit: exit.clone(), emit: emit.clone() });
+                push(segment(&when, exit, clauses, emit));
             }
         }
         ItemBody::Score { half_life, rules, cap } => {
@@ -82,14 +100,36 @@ fn smaller_items(item: &Item) -> Vec<Item> {
             }
             for i in 0..rules.len() {
                 if rules.len() > 1 {
-                    let mut rules = rules.clone();
-                    rules.remove(i);
-                    push(ItemBody::Score { half_life: half_life.clone(), rules, cap: cap.clone() });
+                    push(ItemBody::Score { half_life: half_life.clone(), rules: without(rules, i), cap: cap.clone() });
                 }
             }
         }
+        ItemBody::Points { rules } => smaller_list(rules, |rules| push(ItemBody::Points { rules })),
+        ItemBody::Stages { stages, otherwise } => {
+            smaller_list(stages, |stages| push(ItemBody::Stages { stages, otherwise: otherwise.clone() }));
+        }
     }
     out
+}
+
+fn without<T: Clone>(all: &[T], i: usize) -> Vec<T> {
+    let mut less = all.to_vec();
+    less.remove(i);
+    less
+}
+
+/// One entry less, or one with a smaller condition.
+fn smaller_list(all: &[(String, Tree)], mut push: impl FnMut(Vec<(String, Tree)>)) {
+    for i in 0..all.len() {
+        if all.len() > 1 {
+            push(without(all, i));
+        }
+        for smaller in all[i].1.smaller() {
+            let mut changed = all.to_vec();
+            changed[i].1 = smaller;
+            push(changed);
+        }
+    }
 }
 
 #[cfg(test)]

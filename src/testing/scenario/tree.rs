@@ -25,7 +25,7 @@ impl Tree {
     pub fn smaller(&self) -> Vec<Tree> {
         let mut out = Vec::new();
         match self {
-            Tree::Leaf(_) => {}
+            Tree::Leaf(text) => out.extend(shorter(text).into_iter().map(Tree::Leaf)),
             Tree::And(all) | Tree::Or(all) => {
                 out.extend(all.iter().cloned());
                 let again = |all: Vec<Tree>| if matches!(self, Tree::And(_)) { Tree::And(all) } else { Tree::Or(all) };
@@ -53,6 +53,26 @@ impl Tree {
         }
         out
     }
+}
+
+/// The text without one of its filters, or without a few words that follow each other: what still compiles, compiles.
+fn shorter(text: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut opened = Vec::new();
+    for (i, c) in text.char_indices() {
+        match c {
+            '[' => opened.push(i),
+            ']' => out.extend(opened.pop().map(|from| format!("{}{}", &text[..from], &text[i + 1..]))),
+            _ => {}
+        }
+    }
+    let words: Vec<&str> = text.split(' ').collect();
+    for length in [6, 5, 4, 3, 2, 1] {
+        for from in 1..words.len().saturating_sub(length) {
+            out.push([&words[..from], &words[from + length..]].concat().join(" "));
+        }
+    }
+    out
 }
 
 impl fmt::Display for Tree {
@@ -86,6 +106,7 @@ mod tests {
     #[test]
     fn trees_print_with_all_parentheses_and_shrink_to_leaves() {
         let leaf = |s: &str| Tree::Leaf(s.into());
+        assert_eq!(shorter("any a[n = 1] ever")[0], "any a ever");
         let tree = Tree::And(vec![leaf("a"), Tree::Not(Box::new(Tree::Held(Box::new(leaf("b")), "5m".into())))]);
         assert_eq!(tree.to_string(), "a and (not ((b) for at least 5m))");
         let smaller: Vec<String> = tree.smaller().iter().map(Tree::to_string).collect();
