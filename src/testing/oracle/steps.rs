@@ -134,8 +134,7 @@ impl Step<'_> {
     }
 
     fn segment(&mut self, i: usize, definition: &Definition, segment: &Segment, customer: &mut Customer) -> bool {
-        let mut changed = self.exit_delay(i, segment, customer) | self.block(i, segment, customer);
-        self.keys(i, segment, customer);
+        let mut changed = self.exit_delay(i, segment, customer) | self.block(i, segment, customer) | self.keys(i, segment, customer);
         let rules = self.rules;
         let enter = rules.enter_dwells[i];
         let wish = |customer: &Customer, t: Timestamp| machine::wish(segment, enter, &customer.machines[i], &self.view(i, customer).at(t));
@@ -232,20 +231,20 @@ impl Step<'_> {
     }
 
     /// R51: which keys hold, and since which step.
-    fn keys(&self, i: usize, segment: &Segment, customer: &mut Customer) {
+    fn keys(&self, i: usize, segment: &Segment, customer: &mut Customer) -> bool {
         if !segment.emit.iter().any(|field| field.term == Term::Key) {
-            return;
+            return false;
         }
         let condition = std::iter::once(&segment.when).chain(&segment.exit_when).find_map(keys::keyed_condition);
         let now = condition.map(|c| self.view(i, customer).keys_that_hold(c)).unwrap_or_default();
         let step = customer.steps;
         let known = &mut customer.machines[i].keys;
+        let n = known.len();
         known.retain(|(key, _)| now.contains(key));
-        for key in now {
-            if !known.iter().any(|(k, _)| *k == key) {
-                known.push((key, step));
-            }
-        }
+        let new: Vec<_> = now.into_iter().filter(|key| !known.iter().any(|(k, _)| k == key)).collect();
+        let changed = known.len() < n || !new.is_empty();
+        known.extend(new.into_iter().map(|key| (key, step)));
+        changed
     }
 
     fn publish(&mut self, i: usize, definition: &Definition, segment: &Segment, customer: &mut Customer, wish: Wish, since: Timestamp) {
