@@ -120,6 +120,61 @@ const CONDITIONS: &[&str] = &[
     "any add[quantity * price >= 50 EUR] ever",
     "distinct(add.product_id) ever >= 2",
     "sum(add.quantity) in last 1h >= 3",
+    "any a in this session",
+    "no c in this session",
+    "at least 3 activity in this session",
+    "exactly 2 a in this session",
+    "count(a) in this session > count(b) in this session",
+    "sum(a.m) in this session >= 100 EUR",
+    "avg(a.n) in this session >= 1.5",
+    "max(a.n) in this session = 2",
+    "min(b.n) in this session < 1",
+    "distinct(a.s) in this session >= 2",
+    "first(a) in this session",
+    "last(b) in this session",
+    "first(c) in this session",
+    "(any a in this session) for at least 10m",
+    "at least 2 a per s in this session",
+    "at least 1 c[n >= 1] in this session",
+    "any a since last b",
+    "no a since last b",
+    "at least 2 a since last b",
+    "exactly 1 c since last (a | b)",
+    "count(a) since last b > count(b) ever",
+    "sum(a.m) since last b >= 100 EUR",
+    "avg(a.n) since last c >= 1",
+    "max(a.m) since last b >= 80 EUR",
+    "min(a.n) since last b < 1",
+    "distinct(a.s) since last b >= 2",
+    "first(a) since last b",
+    "last(a) since last c",
+    "first(activity) since last a",
+    "at least 2 activity since last a[n >= 1]",
+    "at least 2 a per s since last b",
+    "any a per s in last 10m",
+    "at least 2 a per s in last 1h",
+    "exactly 2 a per n in last 1h",
+    "at least 2 (a | b) per n ever",
+    "count(a) per s between 5m and 1h ago >= 1",
+    "count(a) per s in last 1h > count(b) in last 1h",
+    "count(a) per s ever in [2, 4]",
+    "sum(a.m) per n in last 1h >= 100 EUR",
+    "avg(a.n) per s ever >= 1",
+    "max(a.m) per s in last 1h > 50 EUR",
+    "min(a.n) per s in last 10m >= 1",
+    "distinct(a.n) per s in last 1h >= 2",
+    "not (at least 2 a per s in last 1h)",
+    "(at least 2 a per s in last 1h) for at least 5m",
+    "sum(a.n) per q in last 1h >= 2",
+    "customer.age <= count(a) per s ever",
+    "at least 1 a[n > 0] per q at least 10m ago",
+    "max(a.w) in last 1h in last 1d",
+    "min(a.w) ever at least 1h ago",
+    "max(a.w) in last 1h in next 1d",
+    "max(a.w) per s ever in last 1d",
+    "max(a.w) in last 1h >= 2026-01-05T12:00:00Z",
+    "max(a.w) in last 1h = last(a).w",
+    "min(a.w) in last 10m is known",
 ];
 
 const TERMS: &[&str] = &[
@@ -152,6 +207,16 @@ const TERMS: &[&str] = &[
     "cart.items",
     "cart.quantity",
     "cart.changed_at",
+    "count(a) in this session",
+    "sum(a.m) in this session",
+    "max(a.n) in this session",
+    "count(a) since last b",
+    "sum(a.m) since last b",
+    "avg(a.n) since last c",
+    "min(a.d) since last b",
+    "distinct(a.s) since last b",
+    "max(a.w) in last 1h",
+    "min(a.w) ever",
 ];
 
 fn segment(name: &str, when: Tree, exit: Option<Tree>, emit: &[String]) -> Item {
@@ -205,5 +270,33 @@ fn every_form_of_term_agrees_with_the_oracle() {
             segment("t", Tree::Leaf("no (b | c) in last 10m".into()), None, &emit),
         ];
         agrees(scenario, "fields");
+    }
+}
+
+/// Conditions `per` a key, each the only one of its definition.
+const KEYED: &[&str] = &[
+    "any a per s in last 10m",
+    "at least 2 a per s in last 1h",
+    "at least 2 (a | b) per n in last 1h",
+    "at least 1 a per n between 5m and 1h ago",
+    "sum(a.m) per n in last 1h >= 100 EUR",
+    "at least 2 a per s in this session",
+    "at least 2 a per s since last b",
+    "count(a) per s in last 1h > count(b) in last 1h",
+];
+
+#[test]
+fn the_key_that_is_published_agrees_with_the_oracle() {
+    for form in KEYED {
+        for mut scenario in bases().take(2 * LOGS) {
+            let tree = Tree::Leaf(form.to_string());
+            let emit = &["k = key".to_string(), "n = count(a) ever".to_string()];
+            scenario.items = vec![
+                segment("s", tree.clone(), None, emit),
+                segment("t", tree.clone(), Some(Tree::Leaf("any b in last 10m".into())), emit),
+                segment("u", Tree::Leaf("any b in last 10m".into()), Some(tree), emit),
+            ];
+            agrees(scenario, form);
+        }
     }
 }
