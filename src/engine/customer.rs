@@ -235,6 +235,18 @@ impl Customer {
         }
     }
 
+    /// Bytes of the stored sections other than features.
+    pub fn bytes_by_section(&self) -> Vec<(&'static str, usize)> {
+        let of = |section: Section| (section.span.end - section.span.start) as usize;
+        let head = self.trait_section.span.start as usize;
+        vec![
+            ("instants and known ids", head),
+            ("traits", of(self.trait_section)),
+            ("memberships and dwells", of(self.unit_section)),
+            ("deadlines", of(self.deadline_section)),
+        ]
+    }
+
     fn put_traits(&self, out: &mut Vec<u8>) {
         put_u64(out, self.traits.len() as u64);
         for entry in &self.traits {

@@ -142,6 +142,7 @@ impl Work {
     pub fn tidy(&mut self, program: &Program, clock: Timestamp) {
         self.customer.dedup.prune(clock);
         self.tidy_sequences(program, clock);
+        self.tidy_sessions(program);
         if self.customer.features.binary_search_by_key(&program.cart, |f| f.feature).is_ok() {
             self.load(program, program.cart);
             if let (State::Cart(cart), Spec::Cart(plan)) =

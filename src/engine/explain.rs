@@ -81,6 +81,16 @@ pub fn describe(program: &Program, work: &mut Work, clock: Timestamp) -> String 
     out
 }
 
+/// What a customer's bytes are spent on.
+pub fn bytes_by_part(program: &Program, work: &Work) -> Vec<(String, usize)> {
+    let mut parts: Vec<(String, usize)> = work.customer.bytes_by_section().into_iter().map(|(name, n)| (name.into(), n)).collect();
+    for entry in &work.customer.features {
+        let n = work.customer.span(entry.bytes).len();
+        parts.push((program.plan.feature_name(entry.feature), n));
+    }
+    parts
+}
+
 /// Each leaf with its value.
 fn conditions(program: &Program, work: &mut Work, id: NodeId, t: Timestamp, indent: usize, out: &mut String) {
     let info = &program.plan.nodes[id as usize];

@@ -326,11 +326,11 @@ impl Feeder {
         work.load(program, *feature);
         let within = &program.plan.features[*feature as usize].within;
         let session = within.session.then(|| {
-            program.session.iter().for_each(|id| work.load(program, *id));
+            program.plan.session.iter().for_each(|id| work.load(program, *id));
             work.session(program).of(ts, program.session_gap)
         });
         let (state, spec) = (&mut work.loaded[*feature as usize].state, &program.specs[*feature as usize]);
-        let (state, spec, effect) = match enter(state, spec, session.flatten(), ts, &self.key) {
+        let (state, spec, effect) = match enter(state, spec, session.flatten(), placed, &self.key) {
             Ok(entered) => entered,
             Err(effect) => return effect,
         };
@@ -361,26 +361,26 @@ fn enter<'a>(
     state: &'a mut State,
     spec: &'a Spec,
     session: Option<u64>,
-    ts: Timestamp,
+    placed: Placed,
     key: &[u8],
 ) -> Result<(&'a mut State, &'a Spec, Effect), Effect> {
     let (state, spec) = match (state, spec) {
         (State::InSession(s), Spec::InSession(inner)) => (s.enter(session.ok_or(Effect::Nothing)?), &**inner),
         (State::Since(s), Spec::Since(inner)) => {
-            let entered = s.enter(ts).map_err(|first| if first { Effect::Loss } else { Effect::Nothing })?;
+            let entered = s.enter(placed.ts).map_err(|first| if first { Effect::Loss } else { Effect::Nothing })?;
             (entered, &**inner)
         }
         plain => plain,
     };
     match (state, spec) {
-        (State::Keyed(keyed), Spec::Keyed(inner)) => {
-            let used = keyed.touch(inner, key);
+        (State::Keyed(keyed), Spec::Keyed(spec)) => {
+            let used = keyed.touch(spec, key, placed.floor);
             let effect = match (used.forgot, used.reordered) {
                 (true, _) => Effect::Loss,
                 (false, true) => Effect::Stored,
                 (false, false) => Effect::Nothing,
             };
-            Ok((used.state, &**inner, effect))
+            Ok((used.state, &spec.inner, effect))
         }
         (state, spec) => Ok((state, spec, Effect::Nothing)),
     }

@@ -173,6 +173,16 @@ impl Engine {
         work.take(slot, customer, self.store.get(slot)).then_some(work)
     }
 
+    /// Bytes that are kept of a customer, without the store's overhead; 0 for an unknown one.
+    pub fn bytes_of(&self, customer: &str) -> usize {
+        self.store.find(batch::customer_hash(customer), customer).map_or(0, |slot| self.store.get(slot).len())
+    }
+
+    /// What the bytes of a customer are spent on, each feature by itself; for people.
+    pub fn bytes_by_part(&self, customer: &str) -> Vec<(String, usize)> {
+        self.look_at(customer).map_or_else(Vec::new, |work| explain::bytes_by_part(&self.program, &work))
+    }
+
     /// Bytes of heap for customers, index and timers.
     pub fn memory(&self) -> usize {
         self.store.memory() + self.timers.memory()

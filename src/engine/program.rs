@@ -8,6 +8,7 @@ use super::cart::{Cart, CartPlan};
 use super::evaluate::Work;
 use super::features::distinct::DistinctPlan;
 use super::features::extremes::{Extreme, ExtremesPlan};
+use super::features::keyed::KeyedSpec;
 use super::features::log::LogPlan;
 use super::features::{
     Counter, Distinct, Extremes, FirstLast, InSession, Keep, Keyed, Log, Periods, PeriodsPlan, Reader, Ring, Sequence, SequenceSpec,
@@ -34,8 +35,6 @@ pub struct Program {
     pub term_loads: Vec<Box<[FeatureId]>>,
     /// The feature that is the cart: the last one.
     pub cart: FeatureId,
-    /// The feature that is the customer's session, if some condition asks for it.
-    pub session: Option<FeatureId>,
     /// What ends a session.
     pub session_gap: Millis,
     pub home: Currency,
@@ -76,7 +75,7 @@ pub enum Spec {
     /// After a mark.
     Since(Box<Spec>),
     /// Per key.
-    Keyed(Box<Spec>),
+    Keyed(Box<KeyedSpec>),
 }
 
 /// A feature of the customer at hand.
@@ -105,15 +104,14 @@ impl Program {
         let buffer_max = buffers.chain([settings.reorder_buffer]).max().unwrap_or_default();
         let mut specs: Vec<Spec> = plan.features.iter().map(|f| spec(&plan, f, &settings)).collect();
         super::sequences::watch(&plan, &settings, &mut specs);
-        let mut specs: Vec<Spec> = plan.features.iter().zip(specs).map(|(feature, spec)| wrapped(feature, spec)).collect();
-        let session = plan.features.iter().position(|f| f.kind == FeatureKind::Session).map(|id| id as FeatureId);
+        let mut specs: Vec<Spec> =
+            plan.features.iter().zip(horizons(&plan)).zip(specs).map(|((f, horizon), spec)| wrapped(f, horizon, spec)).collect();
         let session_gap = settings.session_gap.unwrap_or(catalogue.workspace.session_gap);
         let cart = specs.len() as FeatureId;
         specs.push(Spec::Cart(CartPlan { home, buffer_max }));
         let term_loads = (0..plan.terms.len()).map(|t| Loads::default().term(&plan, cart, t as TermId).done()).collect();
         let loads = plan.nodes.iter().map(|n| Loads::default().node(&plan, cart, &n.node).done()).collect();
-        let mut program =
-            Program { plan, settings, specs, loads, term_loads, cart, session, session_gap, home, initial: Vec::new(), waits: false };
+        let mut program = Program { plan, settings, specs, loads, term_loads, cart, session_gap, home, initial: Vec::new(), waits: false };
         program.waits = program.plan.units.iter().any(|unit| matches!(unit.kind, UnitKind::Waiting { .. }));
         program.initial = program.ask_of_nobody();
         program
@@ -180,14 +178,35 @@ fn spec(plan: &Plan, feature: &Feature, settings: &Settings) -> Spec {
     }
 }
 
-fn wrapped(feature: &Feature, spec: Spec) -> Spec {
+fn wrapped(feature: &Feature, horizon: Option<Millis>, inner: Spec) -> Spec {
     let within = &feature.within;
-    let spec = if within.key.is_some() { Spec::Keyed(Box::new(spec)) } else { spec };
+    let spec = match within.key {
+        Some(_) => Spec::Keyed(Box::new(KeyedSpec { inner, horizon })),
+        None => inner,
+    };
     match (within.session, within.since) {
         (true, _) => Spec::InSession(Box::new(spec)),
         (_, Some(_)) => Spec::Since(Box::new(spec)),
         _ => spec,
     }
+}
+
+/// By feature: the age from which on no condition can see an entry.
+fn horizons(plan: &Plan) -> Vec<Option<Millis>> {
+    let of_nodes = plan.nodes.iter().filter_map(|n| match &n.node {
+        Node::Quantity { feature, window, .. } => Some((*feature, *window)),
+        _ => None,
+    });
+    let of_terms = plan.terms.iter().filter_map(|t| match t {
+        TermNode::Quantity { feature, window, .. } => Some((*feature, *window)),
+        _ => None,
+    });
+    let mut all = vec![None; plan.features.len()];
+    for (feature, window) in of_nodes.chain(of_terms) {
+        let far = &mut all[feature as usize];
+        *far = Some(far.map_or(window.far, |known: Millis| known.max(window.far)));
+    }
+    all.into_iter().map(|far| far.filter(|far| far.0 < i64::MAX)).collect()
 }
 
 /// Collects what a condition reads.
@@ -259,8 +278,7 @@ impl Loads {
     fn whole(&mut self, plan: &Plan, feature: FeatureId) {
         self.features.push(feature);
         if plan.features[feature as usize].within.session {
-            let session = plan.features.iter().position(|f| f.kind == FeatureKind::Session);
-            self.features.extend(session.map(|id| id as FeatureId));
+            self.features.extend(plan.session);
         }
     }
 
@@ -322,6 +340,17 @@ impl State {
         }
     }
 
+    /// The youngest instant that anything is kept of; `None` of nothing, and of kinds that do not tell.
+    pub fn newest(&self) -> Option<Timestamp> {
+        match self {
+            State::Ring(s) => s.newest(),
+            State::Log(s) => s.newest(),
+            State::Distinct(s) => s.newest(),
+            State::Extremes(s) => s.newest(),
+            _ => None,
+        }
+    }
+
     pub fn decode(&mut self, spec: &Spec, base: Timestamp, bytes: &[u8]) {
         let mut reader = Reader::new(bytes);
         self.decode_from(spec, base, &mut reader);
@@ -342,7 +371,7 @@ impl State {
             (State::Session(s), Spec::Session { .. }) => *s = Session::decode(base, reader),
             (State::InSession(s), Spec::InSession(inner)) => s.decode(inner, base, reader),
             (State::Since(s), Spec::Since(inner)) => s.decode(inner, base, reader),
-            (State::Keyed(s), Spec::Keyed(inner)) => s.decode(inner, base, reader),
+            (State::Keyed(s), Spec::Keyed(spec)) => s.decode(spec, base, reader),
             (State::Periods(s), Spec::Periods { plan, .. }) => s.decode(plan, reader),
             _ => panic!("a feature's state is of another kind than its specification"),
         }
@@ -363,7 +392,7 @@ impl State {
             (State::Session(s), Spec::Session { .. }) => s.encode(base, out),
             (State::InSession(s), Spec::InSession(inner)) => s.encode(inner, base, out),
             (State::Since(s), Spec::Since(inner)) => s.encode(inner, base, out),
-            (State::Keyed(s), Spec::Keyed(inner)) => s.encode(inner, base, out),
+            (State::Keyed(s), Spec::Keyed(spec)) => s.encode(spec, base, out),
             _ => panic!("a feature's state is of another kind than its specification"),
         }
     }

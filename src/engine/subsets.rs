@@ -15,9 +15,28 @@ use crate::time::Timestamp;
 impl Work {
     /// The customer's session, which has been loaded.
     pub fn session(&self, program: &Program) -> Session {
-        match program.session.map(|id| &self.loaded[id as usize].state) {
+        match program.plan.session.map(|id| &self.loaded[id as usize].state) {
             Some(State::Session(session)) => *session,
             _ => panic!("a session that no condition asked for"),
+        }
+    }
+
+    /// What [`Work::tidy`] does to what was counted in sessions before the last one.
+    pub(super) fn tidy_sessions(&mut self, program: &Program) {
+        let Some(session) = program.plan.session else { return };
+        self.load(program, session);
+        let number = self.session(program).number();
+        for i in 0..self.customer.features.len() {
+            let feature = self.customer.features[i].feature;
+            if matches!(program.specs[feature as usize], Spec::InSession(_)) {
+                self.load(program, feature);
+                let state = &mut self.loaded[feature as usize].state;
+                if let State::InSession(s) = state
+                    && s.tidy(number)
+                {
+                    self.mark_changed(feature);
+                }
+            }
         }
     }
 
@@ -25,7 +44,7 @@ impl Work {
     pub fn kept<'p>(&self, program: &'p Program, feature: FeatureId, t: Timestamp) -> (&State, &'p Spec) {
         let (state, spec) = self.kept_of_all(program, feature, t);
         match (state, spec) {
-            (State::Keyed(keyed), Spec::Keyed(inner)) => (keyed.state(self.at_key.get()), inner),
+            (State::Keyed(keyed), Spec::Keyed(spec)) => (keyed.state(self.at_key.get()), &spec.inner),
             plain => plain,
         }
     }

@@ -39,6 +39,7 @@ pub(super) struct Builder<'w> {
     pub workspace: &'w Workspace,
     pub selectors: Vec<SelectorBuild>,
     selector_ids: HashMap<String, SelectorId>,
+    pub(super) session: Option<FeatureId>,
     /// Of the aggregate that is being built.
     pub(super) within: Within,
     /// The keyed feature that the condition being built reads.
@@ -75,6 +76,7 @@ impl<'w> Builder<'w> {
             workspace,
             selectors: Vec::new(),
             selector_ids: HashMap::new(),
+            session: None,
             within: Within::default(),
             keyed: None,
             some_key: None,

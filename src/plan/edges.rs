@@ -167,7 +167,7 @@ impl Builder<'_> {
             tell(Source::Losses(feature));
         }
         if self.features[feature as usize].within.session {
-            tell(Source::Feature(self.feature_ids["session"]));
+            self.session.into_iter().for_each(|session| tell(Source::Feature(session)));
         }
         self.feature_zone(feature, tell);
     }

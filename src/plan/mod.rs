@@ -54,6 +54,8 @@ pub struct Plan {
     /// By event type; `trait_changed` comes last.
     pub routes: Vec<Route>,
     pub features: Vec<Feature>,
+    /// The customer's session, if some condition asks for it.
+    pub session: Option<feature::FeatureId>,
     pub nodes: Vec<NodeInfo>,
     pub terms: Vec<TermNode>,
     /// Each after what it refers to; segments in the order of the definitions.
@@ -92,12 +94,13 @@ impl Plan {
         let mut builder = Builder::new(&workspace, cart);
         let reverse = builder.build();
         let routes = routes(&builder, &schema);
-        let Builder { selectors, features, nodes, terms, units, unit_of, cart, zones, .. } = builder;
+        let Builder { selectors, features, session, nodes, terms, units, unit_of, cart, zones, .. } = builder;
         Plan {
             schema: Arc::new(schema),
             selectors: selectors.into_iter().map(|s| s.selector.text).collect(),
             routes,
             features,
+            session,
             nodes,
             terms,
             units,
@@ -122,6 +125,11 @@ impl Plan {
     /// The plan in words, per segment: when it enters and leaves, whether time alone can change it, its state and what it shares.
     pub fn report(&self) -> Vec<SegmentReport> {
         report::report(self)
+    }
+
+    /// A feature as people know it; the one after all others is the cart.
+    pub fn feature_name(&self, id: feature::FeatureId) -> String {
+        if (id as usize) < self.features.len() { report::feature(self, id) } else { "cart".into() }
     }
 
     /// The unit of a dwell or segment as people know it.
@@ -207,9 +215,9 @@ fn routes(builder: &Builder, schema: &Schema) -> Vec<Route> {
             }
         }
     }
-    if let Some(session) = builder.features.iter().position(|f| f.kind == FeatureKind::Session) {
+    if let Some(session) = builder.session {
         let activities = (0..n).filter(|e| schema.catalogue.events[*e].is_activity);
-        activities.for_each(|e| routes[e].session = Some(session as feature::FeatureId));
+        activities.for_each(|e| routes[e].session = Some(session));
     }
     for rule in &schema.catalogue.cart {
         routes[rule.event.at()].cart.push(cart_route(builder, schema, rule));

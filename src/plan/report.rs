@@ -133,7 +133,7 @@ fn touched(plan: &Plan, reads: &Reads) -> String {
 }
 
 /// A feature with about its bytes per customer.
-fn feature(plan: &Plan, id: FeatureId) -> String {
+pub(super) fn feature(plan: &Plan, id: FeatureId) -> String {
     let feature = &plan.features[id as usize];
     let of = feature.selector.map_or_else(String::new, |s| plan.selectors[s as usize].clone());
     let of = match &feature.property {

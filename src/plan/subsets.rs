@@ -39,12 +39,12 @@ impl Builder<'_> {
 
     /// The customer's session.
     pub(super) fn session(&mut self) -> FeatureId {
-        if let Some(id) = self.feature_ids.get("session") {
-            return *id;
+        if let Some(id) = self.session {
+            return id;
         }
         let id = self.features.len() as FeatureId;
         self.features.push(Feature::bare(FeatureKind::Session, NumberUnit::Int));
-        self.feature_ids.insert("session".into(), id);
+        self.session = Some(id);
         id
     }
 

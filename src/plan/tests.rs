@@ -123,6 +123,47 @@ fn the_report_says_when_time_alone_changes_a_segment() {
 }
 
 #[test]
+fn sessions_marks_and_keys_are_kept_apart_and_touched_by_what_can_change_them() {
+    let plan = plan(
+        "segment here { when at least 4 viewed in this session }
+         segment here_too { when at least 2 viewed in this session and no bought in this session }
+         segment after { when at least 3 viewed since last bought }
+         segment product { when at least 3 viewed per category in last 2d }
+         segment product_too { when at least 5 viewed per category in last 1d }
+         segment plain { when at least 3 viewed in last 2d }",
+    );
+    let of = |text: &str| {
+        let report = plan.report();
+        let state = |r: &super::SegmentReport| r.lines.iter().find(|(h, _)| h == "state").map(|(_, text)| text.clone());
+        report.iter().find(|r| r.segment == text).and_then(state).expect("reported")
+    };
+    let here = "session 12 B, shared by 2 segments; count(viewed in session) 4 B, shared by 2 segments";
+    assert!(of("here").contains(here), "{}", of("here"));
+    assert!(of("after").contains("ring(viewed since bought, K=3) up to 17 B and 6 B for the mark"), "{}", of("after"));
+    let keys = "ring(viewed per category, K=5) up to 27 B, for each of up to 64 keys, with the key, shared by 2 segments";
+    assert!(of("product").contains(keys), "{}", of("product"));
+    assert!(!of("plain").contains("per"), "{}", of("plain"));
+    let line = |segment: &str, heading: &str| {
+        let report = plan.report().into_iter().find(|r| r.segment == segment).expect("reported");
+        report.lines.into_iter().find(|(h, _)| h == heading).expect("said").1
+    };
+    assert_eq!(line("here", "time"), "can change without a record, when the session ends");
+    assert_eq!(line("here", "touched"), "bought, viewed");
+    assert_eq!(line("after", "touched"), "bought, viewed");
+    assert_eq!(line("product", "touched"), "viewed");
+    // One more view only lets them enter; a session that turns, an order or a forgotten key can do both.
+    let feature = |within: &str| plan.features.iter().find(|f| format!("{:?}", f.within).contains(within)).expect("kept");
+    let after = feature("since: Some");
+    assert_eq!((after.edges[0].enters, after.edges[0].exits), (true, false));
+    assert_eq!(after.losses, [after.edges[0].unit]);
+    let keyed = feature("key: Some");
+    assert!(keyed.edges.iter().all(|e| e.enters && !e.exits));
+    assert_eq!(keyed.losses.len(), 2);
+    let session = plan.features.iter().find(|f| f.kind == FeatureKind::Session).expect("asked for");
+    assert!(session.edges.len() == 2 && session.edges.iter().all(|e| e.enters && e.exits));
+}
+
+#[test]
 fn a_sequence_is_kept_once_for_all_its_windows() {
     let plan = plan(
         "segment recent { when sequence(viewed then bought within 10m) in last 1d }

@@ -60,6 +60,11 @@ impl Distinct {
         self.times.len()
     }
 
+    /// The youngest instant that is kept.
+    pub fn newest(&self) -> Option<Timestamp> {
+        self.times.last().copied().max(self.buckets.last().map(|b| b.last)).map(Timestamp)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.times.is_empty() && self.buckets.is_empty()
     }

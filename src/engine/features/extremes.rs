@@ -72,6 +72,11 @@ impl Extremes {
         self.entries.len()
     }
 
+    /// The youngest instant that is kept.
+    pub fn newest(&self) -> Option<Timestamp> {
+        self.entries.last().map(|e| Timestamp(e.ts))
+    }
+
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.settled.is_none()
     }

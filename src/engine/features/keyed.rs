@@ -10,10 +10,18 @@ use crate::engine::program::{Spec, State};
 use crate::engine::value::Val;
 use crate::limits::{KEY_TEXT_BYTES_MAX, KEYS_MAX};
 use crate::model::Value;
-use crate::time::Timestamp;
+use crate::time::{Millis, Timestamp};
 
 // Places are bytes.
 const _: () = assert!(KEYS_MAX <= u8::MAX as usize);
+
+/// The same for every customer.
+pub struct KeyedSpec {
+    /// How each key's state is kept.
+    pub inner: Spec,
+    /// From this age on no condition can see an entry; `None` where some condition looks back without end.
+    pub horizon: Option<Millis>,
+}
 
 /// Scratch like every feature: places keep their allocations from one customer to the next.
 #[derive(Default)]
@@ -38,7 +46,7 @@ pub struct Used<'a> {
     pub state: &'a mut State,
     /// Another key was forgotten for it.
     pub forgot: bool,
-    /// The bytes differ for the order of use alone.
+    /// The bytes differ for the order of use alone, or for keys that were of no use any more.
     pub reordered: bool,
 }
 
@@ -97,10 +105,35 @@ impl Keyed {
         any
     }
 
+    /// Lets go of the least recently used keys as long as nothing of them can be seen at `floor` or later. They would be forgotten before any
+    /// other and would come back empty, so nobody can tell. Returns whether there were any.
+    fn forget_past(&mut self, spec: &KeyedSpec, floor: Timestamp) -> bool {
+        let Some(horizon) = spec.horizon else { return false };
+        let past = |state: &State| state.newest().is_some_and(|newest| floor - newest >= horizon);
+        let gone = self.order.iter().take_while(|at| past(&self.places[**at as usize].state)).count();
+        if gone == 0 {
+            return false;
+        }
+        // Places in use stay the first so many.
+        self.order.rotate_left(gone);
+        let kept = self.order.len() - gone;
+        for i in 0..kept {
+            if (self.order[i] as usize) < kept {
+                continue;
+            }
+            let Some(free) = self.order[kept..].iter().position(|at| (*at as usize) < kept) else { break };
+            self.places.swap(self.order[i] as usize, self.order[kept + free] as usize);
+            self.order.swap(i, kept + free);
+        }
+        self.order.truncate(kept);
+        true
+    }
+
     /// Uses a key: it becomes the most recently used one, with an empty state if it was not known.
     ///
     /// **Cost:** O(keys) over short keys.
-    pub fn touch(&mut self, inner: &Spec, key: &[u8]) -> Used<'_> {
+    pub fn touch(&mut self, spec: &KeyedSpec, key: &[u8], floor: Timestamp) -> Used<'_> {
+        let dropped = self.forget_past(spec, floor);
         let found = self.order.iter().rposition(|at| self.places[*at as usize].key == key);
         let (place, forgot, reordered) = match found {
             Some(i) => {
@@ -113,7 +146,7 @@ impl Keyed {
                 if forgot {
                     self.order.rotate_left(1);
                 } else {
-                    let free = self.free_place(inner);
+                    let free = self.free_place(&spec.inner);
                     self.order.push(free);
                 }
                 let at = self.order[self.order.len() - 1];
@@ -126,7 +159,7 @@ impl Keyed {
         };
         let place = &mut self.places[place as usize];
         place.as_read = None;
-        Used { state: &mut place.state, forgot, reordered }
+        Used { state: &mut place.state, forgot, reordered: reordered || dropped }
     }
 
     fn free_place(&mut self, inner: &Spec) -> u8 {
@@ -137,19 +170,19 @@ impl Keyed {
         free as u8
     }
 
-    pub fn encode(&self, inner: &Spec, base: Timestamp, out: &mut Vec<u8>) {
+    pub fn encode(&self, spec: &KeyedSpec, base: Timestamp, out: &mut Vec<u8>) {
         put_u64(out, self.order.len() as u64);
         for at in &self.order {
             let place = &self.places[*at as usize];
             put_blob(out, &place.key);
             match place.as_read {
                 Some((start, end)) => out.extend_from_slice(&self.read[start as usize..end as usize]),
-                None => place.state.encode(inner, base, out),
+                None => place.state.encode(&spec.inner, base, out),
             }
         }
     }
 
-    pub fn decode(&mut self, inner: &Spec, base: Timestamp, reader: &mut Reader<'_>) {
+    pub fn decode(&mut self, spec: &KeyedSpec, base: Timestamp, reader: &mut Reader<'_>) {
         self.clear();
         self.read.clear();
         self.read.extend_from_slice(reader.rest());
@@ -157,13 +190,13 @@ impl Keyed {
         // A key takes a byte of length and one at least, as does its state.
         for _ in 0..reader.count(2).min(KEYS_MAX) {
             let key = reader.blob();
-            let at = self.free_place(inner);
+            let at = self.free_place(&spec.inner);
             self.order.push(at);
             let place = &mut self.places[at as usize];
             place.key.clear();
             place.key.extend_from_slice(key);
             let start = (reader.position() - begin) as u32;
-            place.state.decode_from(inner, base, reader);
+            place.state.decode_from(&spec.inner, base, reader);
             place.as_read = Some((start, (reader.position() - begin) as u32));
         }
     }

@@ -112,6 +112,11 @@ impl Log {
         self.times.len() + self.buckets.len()
     }
 
+    /// The youngest instant that is kept.
+    pub fn newest(&self) -> Option<Timestamp> {
+        self.times.last().copied().or(self.buckets.last().map(|b| b.last)).map(Timestamp)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.len() == 0 && self.settled.count == 0
     }

@@ -127,11 +127,13 @@ impl InSession {
         &mut self.state
     }
 
-    /// Lets go of what belongs to a session before this one.
-    pub fn tidy(&mut self, session: u64) {
-        if self.number != session {
+    /// Lets go of what belongs to a session before this one; returns whether there was anything.
+    pub fn tidy(&mut self, session: u64) -> bool {
+        let old = self.number > 0 && self.number != session;
+        if old {
             self.clear();
         }
+        old
     }
 
     pub fn encode(&self, inner: &Spec, base: Timestamp, out: &mut Vec<u8>) {

@@ -52,11 +52,15 @@ fn run(seed: u64, definitions: &str, keys: i64, settings: &Settings, mut expecte
         }
         let members = members(&engine);
         let (states, words) = expected(&log, t);
-        let described = engine.describe(CUSTOMER);
         for (segment, holds) in states {
-            assert_eq!(members.contains(segment), holds, "seed {seed}: {segment} at {t}\n{log:?}\n{described}");
+            if members.contains(segment) != holds {
+                panic!("seed {seed}: {segment} at {t}\n{log:?}\n{}", engine.describe(CUSTOMER));
+            }
         }
-        assert!(words.as_ref().is_none_or(|words| described.contains(words)), "seed {seed} at {t}: {words:?}\n{described}");
+        if let Some(words) = words.filter(|_| t % 4 == 0) {
+            let described = engine.describe(CUSTOMER);
+            assert!(described.contains(&words), "seed {seed} at {t}: {words:?}\n{described}");
+        }
     }
     assert!(out.changes.len() > 4, "seed {seed}: {} changes", out.changes.len());
 }
@@ -74,7 +78,7 @@ segment more  { when count(a) in this session > count(b) in this session * 3 }
 segment held  { when (any b in this session) for at least 10ms }
 ";
     let settings = Settings { session_gap: Some(Millis(GAP)), ..Settings::default() };
-    for seed in 0..25 {
+    for seed in 0..16 {
         // (start, last, events that count), and which event of the log comes next.
         let (mut session, mut next): (Option<(i64, i64, Log)>, usize) = (None, 0);
         run(seed, definitions, 6, &settings, |log, t| {
@@ -126,7 +130,7 @@ segment first { when first(a) since last b }
 segment keys  { when at least 2 a per n since last b }
 segment both  { when at least 2 activity since last b }
 ";
-    for seed in 0..25 {
+    for seed in 0..16 {
         run(seed, definitions, 7, &Settings::default(), |log, _| {
             let at_place = |i: usize| (log[i].0, i);
             let mark = (0..log.len()).filter(|i| log[*i].2).map(at_place).max();
@@ -160,7 +164,7 @@ segment twice  { when at least 2 a per n in last 12ms }
 segment summed { when sum(a.n) per n in last 120ms >= 200 }
 ";
     let mut forgotten = 0;
-    for seed in 0..25 {
+    for seed in 0..8 {
         // By use, the least recent first: (n, instants).
         let (mut table, mut next): (Vec<(i64, Vec<i64>)>, usize) = (Vec::new(), 0);
         let mut memory: Vec<i64> = Vec::new();
@@ -229,4 +233,50 @@ fn the_key_is_the_one_that_came_to_hold_last() {
     assert_eq!(send(112, "b", 0), [Value::Int(7)]);
     // At the exit nothing holds.
     assert_eq!(send(300, "b", 0), [Value::Missing]);
+}
+
+#[test]
+fn reasons_name_the_key_and_keys_that_are_forgotten_are_counted() {
+    let plan = plan(
+        "segment keen { when at least 2 a per n in last 1h }
+         segment here { when any a in this session and sum(a.n) since last b >= 3 }",
+    );
+    let mut engine = Engine::new(plan.clone(), Settings::default());
+    let mut out = Outputs::default();
+    let mut batch = Batch::default();
+    for (t, n) in [(0, 1), (1, 2), (2, 1)] {
+        event(&plan, &mut batch, (t, t), CUSTOMER, "a", n);
+    }
+    (3..67).for_each(|t| event(&plan, &mut batch, (t, t), CUSTOMER, "a", 100 + t));
+    engine.apply(&batch, None, &mut out);
+    let words = |i: usize| {
+        let change = &out.changes[i].change;
+        change.reason.iter().map(|r| format!("{} | {} | {}", r.condition, r.observed, r.threshold)).collect::<Vec<String>>()
+    };
+    assert_eq!(words(0), ["any a in this session | 2 | 1", "sum(a.n) since last b >= 3 | 3 | 3"]);
+    assert_eq!(words(1), ["at least 2 a per n in last 1h | 2 for 1 | 2"]);
+    // 2, the key that was used least recently, went at the 65th, and 1 with the one after it.
+    assert_eq!(out.counts.keys_evicted, 2);
+    assert_eq!(words(2), ["at least 2 a per n in last 1h | 1 for 166 | 2"]);
+    assert_eq!(out.changes.len(), 3);
+}
+
+#[test]
+fn keys_that_nothing_can_ask_for_any_more_take_no_room() {
+    let plan = plan("segment keen { when at least 2 a per n in last 1h }");
+    let mut engine = Engine::new(plan.clone(), Settings::default());
+    let mut out = Outputs::default();
+    let mut batch = Batch::default();
+    const HOUR: i64 = 3_600_000;
+    (0..64).for_each(|n| event(&plan, &mut batch, (n, n), CUSTOMER, "a", n));
+    engine.apply(&batch, None, &mut out);
+    let full = engine.bytes_of(CUSTOMER);
+    let mut batch = Batch::default();
+    event(&plan, &mut batch, (HOUR + 31, HOUR + 31), CUSTOMER, "a", 64);
+    event(&plan, &mut batch, (HOUR + 40, HOUR + 40), CUSTOMER, "a", 50);
+    engine.apply(&batch, None, &mut out);
+    // 0 to 31 were in the window no more, so nothing had to be forgotten.
+    assert!(engine.bytes_of(CUSTOMER) * 3 < full * 2, "{} of {full}", engine.bytes_of(CUSTOMER));
+    assert_eq!(out.counts.keys_evicted, 0);
+    assert_eq!(out.changes.len(), 1);
 }

@@ -3,7 +3,7 @@
 use super::Reads;
 use crate::limits::KEYS_MAX;
 use crate::plan::Plan;
-use crate::plan::feature::{FeatureId, FeatureKind, Within};
+use crate::plan::feature::{FeatureId, Within};
 
 /// How time alone changes what a session counts.
 pub const SESSION_ENDS: &str = "when the session ends";
@@ -28,8 +28,7 @@ pub fn reads(reads: &mut Reads, plan: &Plan, feature: FeatureId) -> bool {
     let within = &plan.features[feature as usize].within;
     reads.ever |= within.since.is_some();
     if within.session {
-        let session = plan.features.iter().position(|f| f.kind == FeatureKind::Session);
-        reads.features.extend(session.map(|id| id as FeatureId));
+        reads.features.extend(plan.session);
         reads.time.insert(SESSION_ENDS.into());
     }
     within.session || within.since.is_some()
