@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::client::{Client, CommittedOffset, LaneId, Recovered, Source, Start};
 use super::inputs::{Inputs, Lane, Next};
-use super::settings::{RULES, Settings};
+use super::settings::{Settings, rules};
 use super::shard::{Phase, Shard};
 use super::sink::{Notice, Sink};
 use super::stop::Stop;
@@ -332,8 +332,9 @@ impl Shard {
         if record.shard != self.id {
             return Err(broken("it belongs to another shard"));
         }
-        if record.engine != RULES {
-            return Err(Stop::Rules { journal: record.engine.clone(), ours: RULES.to_owned() });
+        let ours = rules();
+        if record.engine != ours {
+            return Err(Stop::Rules { journal: record.engine.clone(), ours });
         }
         let in_force = settings.plan.workspace().hash;
         if record.definitions != in_force {

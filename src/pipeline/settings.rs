@@ -11,7 +11,12 @@ use crate::wire::{DecodeOptions, Partitioner, Placement, UnknownEvents, WrongTyp
 
 /// Version of everything that decides which changes come out of a log: the engine's rules and the decoders'. A journal of another
 /// version cannot be replayed. Raise it with every change of behaviour.
-pub const RULES: &str = "1";
+const RULES: &str = "1";
+
+/// [`RULES`] and the time-zone database, by which local days begin and end (LANGUAGE.md S12).
+pub fn rules() -> String {
+    format!("{RULES} tz {}", crate::model::calendar::database_version())
+}
 
 /// Settings of a worker.
 #[derive(Clone, Debug)]

@@ -196,7 +196,7 @@ impl Staged {
             inputs,
             clock,
             definitions: settings.plan.workspace().hash,
-            engine: super::settings::RULES.to_owned(),
+            engine: super::settings::rules(),
             settings: settings.hash(),
             transactional_id: settings.transactional_id.clone(),
             digest: None,
