@@ -12,7 +12,10 @@ use super::program::{Program, State};
 use super::value::Val;
 use crate::lang::definition::{DayBound, LocalPath, Rel};
 use crate::model::{Zone, ZoneId};
+use crate::plan::Plan;
 use crate::plan::calendar::{Axis, CalendarNode, CalendarTerm, InstantWindow, LocalTest, WEEKDAYS, ZoneRef, weekday};
+use crate::plan::feature::{FeatureKind, Within};
+use crate::plan::node::{TermId, TermNode};
 use crate::time::{Millis, Timestamp, civil_from_days, days_from_civil, days_in_month};
 
 /// Steps over clock changes and marks that turn nothing before a wake-up is asked for instead.
@@ -73,15 +76,20 @@ impl Work {
         }
     }
 
-    pub(super) fn calendar_term<'a>(&'a self, program: &'a Program, term: CalendarTerm, t: Timestamp) -> Seen<'a> {
+    pub(super) fn calendar_term<'a>(&'a self, program: &'a Program, term: &CalendarTerm, t: Timestamp) -> Seen<'a> {
         let zone = self.zone(program, term.zone());
         match term {
             CalendarTerm::Local { path, .. } => {
                 let (reading, set) = zone.reading(t);
-                Seen { next: next_value(path, reading, t).min(set), ..Seen::fixed(local_value(path, reading)) }
+                Seen { next: next_value(*path, reading, t).min(set), ..Seen::fixed(local_value(*path, reading)) }
+            }
+            CalendarTerm::Band { bands, .. } => {
+                let (reading, set) = zone.reading(t);
+                let (band, ahead) = bands.read(reading);
+                Seen { next: (t + Millis(ahead)).min(set), ..Seen::fixed(Val::int(band)) }
             }
             CalendarTerm::Midnight { of, .. } => {
-                let seen = self.term(program, of, t);
+                let seen = self.term(program, *of, t);
                 match seen.value {
                     Val::Date(day) => Seen { value: Val::Instant(zone.start_of_day(i64::from(day))), ..seen },
                     _ => seen,
@@ -127,6 +135,46 @@ impl Work {
         let now = unit.map_or(0, |(unit, zone)| zone.period(unit, t));
         (Asked { window, now }, move |period| unit.map_or(Timestamp::MAX, |(unit, zone)| zone.start(unit, period)))
     }
+}
+
+/// Whether a term changes in time, and then by the calendar alone: seldom enough to look far ahead for the instant at which a condition turns.
+pub fn steps_seldom(plan: &Plan, term: TermId) -> bool {
+    #[derive(PartialEq, PartialOrd)]
+    enum Steps {
+        Never,
+        Seldom,
+        Often,
+    }
+    fn steps(plan: &Plan, term: TermId) -> Steps {
+        match &plan.terms[term as usize] {
+            TermNode::Calendar(CalendarTerm::Local { path: LocalPath::Time, .. }) => Steps::Often,
+            TermNode::Calendar(CalendarTerm::Local { .. } | CalendarTerm::Band { .. }) => Steps::Seldom,
+            TermNode::Calendar(CalendarTerm::Midnight { of, .. }) => steps(plan, *of),
+            TermNode::Quantity { feature, window, .. } => {
+                let feature = &plan.features[*feature as usize];
+                match feature.kind {
+                    FeatureKind::Periods { .. } => Steps::Seldom,
+                    _ if *window == AgeWindow::EVER && feature.within == Within::default() => Steps::Never,
+                    _ => Steps::Often,
+                }
+            }
+            TermNode::Arithmetic { left, right, .. } => {
+                let (left, right) = (steps(plan, *left), steps(plan, *right));
+                if left < right { right } else { left }
+            }
+            TermNode::Literal(_)
+            | TermNode::Trait { .. }
+            | TermNode::FirstSeen
+            | TermNode::CartValue
+            | TermNode::CartQuantity
+            | TermNode::CartItems
+            | TermNode::CartChangedAt
+            | TermNode::RingEnd { .. }
+            | TermNode::FirstLast { .. } => Steps::Never,
+            _ => Steps::Often,
+        }
+    }
+    steps(plan, term) != Steps::Often
 }
 
 /// The period that an event is filed under, and the one at `floor`; `None` where it lies between no dates.

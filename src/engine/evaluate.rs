@@ -376,11 +376,6 @@ impl Work {
                 if self.moves(program, *left) || self.moves(program, *right) {
                     return self.compare_moving(program, Side::Term(*left), *rel, Side::Term(*right), t);
                 }
-                let (a, b) = (self.term(program, *left, t), self.term(program, *right, t));
-                let next = a.next.min(b.next);
-                if next == Timestamp::MAX || next - t >= WALK_AHEAD {
-                    return Verdict { holds: relate(a.value, *rel, b.value, *ignore_case), until: next, approx: a.approx || b.approx };
-                }
                 self.walk(program, &[*left, *right], t, |seen| relate(seen[0], *rel, seen[1], *ignore_case))
             }
             Node::Between { of, low, high } => {
@@ -454,8 +449,9 @@ impl Work {
             (holds(&seen.map(|s| s.value)), next, seen.iter().any(|s| s.approx))
         };
         let (now, mut next, approx) = at(t);
+        let far = terms.iter().all(|term| program.steps_seldom[*term as usize]);
         for _ in 0..WALK_STEPS {
-            if next == Timestamp::MAX || next - t >= WALK_AHEAD {
+            if next == Timestamp::MAX || !far && next - t >= WALK_AHEAD {
                 break;
             }
             let (then, after, _) = at(next);
@@ -534,7 +530,7 @@ impl Work {
                     saturated: left.saturated || right.saturated,
                 }
             }
-            TermNode::Calendar(term) => self.calendar_term(program, *term, t),
+            TermNode::Calendar(term) => self.calendar_term(program, term, t),
             TermNode::Age(of) => match self.instant(program, *of, t) {
                 Some(x) => Seen { next: t + Millis(1), ..Seen::fixed(Val::duration(t - x)) },
                 None => Seen { next: self.term(program, *of, t).next, ..Seen::fixed(Val::Missing) },

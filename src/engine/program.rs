@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::Settings;
+use super::calendar;
 use super::cart::{Cart, CartPlan};
 use super::evaluate::Work;
 use super::features::distinct::DistinctPlan;
@@ -33,6 +34,8 @@ pub struct Program {
     pub loads: Vec<Box<[FeatureId]>>,
     /// By term.
     pub term_loads: Vec<Box<[FeatureId]>>,
+    /// By term: what changes at most by the calendar.
+    pub steps_seldom: Vec<bool>,
     /// The feature that is the cart: the last one.
     pub cart: FeatureId,
     /// What ends a session.
@@ -110,8 +113,10 @@ impl Program {
         let cart = specs.len() as FeatureId;
         specs.push(Spec::Cart(CartPlan { home, buffer_max }));
         let term_loads = (0..plan.terms.len()).map(|t| Loads::default().term(&plan, cart, t as TermId).done()).collect();
+        let steps_seldom = (0..plan.terms.len()).map(|t| calendar::steps_seldom(&plan, t as TermId)).collect();
         let loads = plan.nodes.iter().map(|n| Loads::default().node(&plan, cart, &n.node).done()).collect();
-        let mut program = Program { plan, settings, specs, loads, term_loads, cart, session_gap, home, initial: Vec::new(), waits: false };
+        let mut program =
+            Program { plan, settings, specs, loads, term_loads, steps_seldom, cart, session_gap, home, initial: Vec::new(), waits: false };
         program.waits = program.plan.units.iter().any(|unit| matches!(unit.kind, UnitKind::Waiting { .. }));
         program.initial = program.ask_of_nobody();
         program
@@ -269,7 +274,7 @@ impl Loads {
             | TermNode::Trait { .. }
             | TermNode::FirstSeen
             | TermNode::Key { .. }
-            | TermNode::Calendar(CalendarTerm::Local { .. }) => {}
+            | TermNode::Calendar(CalendarTerm::Local { .. } | CalendarTerm::Band { .. }) => {}
         }
         self
     }

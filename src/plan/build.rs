@@ -160,7 +160,7 @@ impl<'w> Builder<'w> {
             TermNode::FirstSeen => true,
             TermNode::Arithmetic { left, right, .. } => self.term_open(*left) || self.term_open(*right),
             TermNode::Age(of) | TermNode::Calendar(CalendarTerm::Midnight { of, .. }) => self.term_open(*of),
-            TermNode::Calendar(CalendarTerm::Local { .. }) => true,
+            TermNode::Calendar(CalendarTerm::Local { .. } | CalendarTerm::Band { .. }) => true,
             _ => false,
         }
     }
@@ -462,6 +462,9 @@ impl<'w> Builder<'w> {
     }
 
     pub(super) fn term(&mut self, term: &Term) -> TermId {
+        if let Some(node) = self.local_band(term) {
+            return self.term_node(node);
+        }
         let node = match term {
             Term::Literal(value) => TermNode::Literal(value.clone()),
             Term::Path(path) => match path {

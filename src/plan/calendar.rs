@@ -132,6 +132,30 @@ impl LocalTest {
     }
 }
 
+/// Bounds of `band` on the local clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalBands {
+    cycle: Cycle,
+    /// **Shape:** ascending. **Units:** milliseconds from the start of the cycle.
+    bounds: Box<[i64]>,
+}
+
+impl LocalBands {
+    /// `None` where the bounds are no values of the path's own.
+    pub fn of(path: LocalPath, bounds: &[Value]) -> Option<LocalBands> {
+        let bounds = bounds.iter().map(|b| related(path, Rel::Ge, b).map(|range| range.0)).collect::<Option<_>>()?;
+        Some(LocalBands { cycle: cycle(path), bounds })
+    }
+
+    /// The number of bounds that a reading has reached, and how far ahead the number may differ.
+    pub fn read(&self, reading: i64) -> (i64, i64) {
+        let place = self.cycle.place(reading);
+        let reached = self.bounds.partition_point(|b| *b <= place);
+        let next = self.bounds.get(reached).copied().or(self.cycle.length());
+        (reached as i64, next.map_or(i64::MAX, |next| next.saturating_sub(place)))
+    }
+}
+
 fn cycle(path: LocalPath) -> Cycle {
     match path {
         LocalPath::Time | LocalPath::Hour => Cycle::Day,
@@ -354,10 +378,15 @@ impl CalendarNode {
 }
 
 /// A term by the calendar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CalendarTerm {
     Local {
         path: LocalPath,
+        zone: ZoneRef,
+    },
+    /// How many of the bounds the local clock has reached.
+    Band {
+        bands: LocalBands,
         zone: ZoneRef,
     },
     /// The local midnight of a date (LANGUAGE.md R38); an instant is what it is.
@@ -368,9 +397,9 @@ pub enum CalendarTerm {
 }
 
 impl CalendarTerm {
-    pub fn zone(self) -> ZoneRef {
+    pub fn zone(&self) -> ZoneRef {
         match self {
-            CalendarTerm::Local { zone, .. } | CalendarTerm::Midnight { zone, .. } => zone,
+            CalendarTerm::Local { zone, .. } | CalendarTerm::Band { zone, .. } | CalendarTerm::Midnight { zone, .. } => *zone,
         }
     }
 }
@@ -398,6 +427,15 @@ mod tests {
             assert_eq!(night.contains(reading - 5 * DAY), holds, "{reading}");
             assert_eq!(night.next_mark(reading), Some(next), "{reading}");
         }
+    }
+
+    #[test]
+    fn bands_of_the_clock() {
+        let bands = LocalBands::of(LocalPath::Time, &[clock(9), clock(17)]).expect("clock times");
+        for (reading, band, ahead) in [(0, 0, 9), (9, 1, 8), (16, 1, 1), (17, 2, 7), (24, 0, 9), (-1, 2, 1)] {
+            assert_eq!(bands.read(reading * HOUR), (band, ahead * HOUR), "{reading}");
+        }
+        assert!(LocalBands::of(LocalPath::Hour, &[Value::Decimal(crate::model::Decimal(9_500_000))]).is_none());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::build::{Builder, capacity, refused};
 use super::calendar::{
-    Axis, CalendarNode, CalendarTerm, InstantWindow, LocalTest, PeriodValues, ZoneRef, asks_local, period, period_window,
+    Axis, CalendarNode, CalendarTerm, InstantWindow, LocalBands, LocalTest, PeriodValues, ZoneRef, asks_local, period, period_window,
 };
 use super::feature::{FeatureId, FeatureKind, NumberUnit, Quantity};
 use super::node::{Node, TermId, TermNode};
@@ -98,6 +98,13 @@ impl Builder<'_> {
             Some(window) => Node::Calendar(CalendarNode::Instant { of, window, zone: self.zone }),
             None => refused("an instant in a window of sessions or events"),
         }
+    }
+
+    /// `band` of the local clock; `None` of any other term.
+    pub(super) fn local_band(&self, term: &Term) -> Option<TermNode> {
+        let Term::Band { of, bounds } = term else { return None };
+        let Term::Path(Path::Local(path)) = **of else { return None };
+        Some(TermNode::Calendar(CalendarTerm::Band { bands: LocalBands::of(path, bounds)?, zone: self.zone }))
     }
 
     /// A term as an instant: a date counts as its local midnight (LANGUAGE.md R38).

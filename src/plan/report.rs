@@ -269,7 +269,7 @@ impl Reads {
                 self.time.insert("as the score fades".into());
             }
             TermNode::Arithmetic { left, right, .. } => [left, right].into_iter().for_each(|t| self.term(plan, *t)),
-            TermNode::Calendar(term) => self.calendar_term(plan, *term),
+            TermNode::Calendar(term) => self.calendar_term(plan, term),
             TermNode::Age(of) => {
                 self.time.insert("with every millisecond".into());
                 self.term(plan, *of);
@@ -329,7 +329,7 @@ pub(super) fn shown(plan: &Plan, term: TermId) -> String {
             let of = plan.features[*feature as usize].selector.map_or("", |s| plan.selectors[s as usize].as_str());
             format!("a property of ({of})")
         }
-        TermNode::Calendar(calendar) => super::report_calendar::inner(*calendar).map_or_else(|| "local".into(), |of| shown(plan, of)),
+        TermNode::Calendar(calendar) => super::report_calendar::inner(calendar).map_or_else(|| "local".into(), |of| shown(plan, of)),
         _ => "a term".into(),
     }
 }

@@ -35,13 +35,13 @@ impl Reads {
         }
     }
 
-    pub(super) fn calendar_term(&mut self, plan: &Plan, term: CalendarTerm) {
+    pub(super) fn calendar_term(&mut self, plan: &Plan, term: &CalendarTerm) {
         self.zone(plan, term.zone());
         match term {
-            CalendarTerm::Local { .. } => {
+            CalendarTerm::Local { .. } | CalendarTerm::Band { .. } => {
                 self.time.insert(format!("with the clock {}", zone_text(term.zone())));
             }
-            CalendarTerm::Midnight { of, .. } => self.term(plan, of),
+            CalendarTerm::Midnight { of, .. } => self.term(plan, *of),
         }
     }
 
@@ -120,9 +120,9 @@ pub(super) fn feature(kind: &FeatureKind, of: &str) -> String {
 }
 
 /// What is left of a term when it is shown in few words.
-pub(super) fn inner(term: CalendarTerm) -> Option<TermId> {
+pub(super) fn inner(term: &CalendarTerm) -> Option<TermId> {
     match term {
-        CalendarTerm::Midnight { of, .. } => Some(of),
-        CalendarTerm::Local { .. } => None,
+        CalendarTerm::Midnight { of, .. } => Some(*of),
+        CalendarTerm::Local { .. } | CalendarTerm::Band { .. } => None,
     }
 }
