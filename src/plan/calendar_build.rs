@@ -1,6 +1,7 @@
 //! Builds what the calendar asks: zones of definitions, period features, conditions on local clocks, dates and instants.
 
-use super::build::{Builder, capacity, refused};
+use super::aggregates::{DISTINCT_CONSTANT_MAX, capacity};
+use super::build::{Builder, refused};
 use super::calendar::{
     Axis, CalendarNode, CalendarTerm, InstantWindow, LocalBands, LocalTest, PeriodValues, ZoneRef, asks_local, period, period_window,
 };
@@ -10,9 +11,6 @@ use super::window::{AgeWindow, Ratio};
 use crate::ids::TraitIndex;
 use crate::lang::definition::{Aggregate, DayBound, Expr, Path, Rel, Selector, Term, TimeWindow, Window, Workspace, Zone};
 use crate::model::{Type, ZoneId};
-
-/// Most values of one feature that are told apart exactly whatever their number, as for windows by age.
-const DISTINCT_CONSTANT_MAX: i64 = 256;
 
 /// Zones of a workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 //! [`node::Unit`]s (segments and dwells) that one more entry can move. So what an event costs follows what it touches, not how many
 //! definitions there are. The plan is a function of the definitions alone, so that replicas agree.
 
+mod aggregates;
 mod build;
 pub mod calendar;
 mod calendar_build;
