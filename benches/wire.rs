@@ -169,7 +169,7 @@ fn schema() -> Arc<Schema> {
 }
 
 fn published() -> Published {
-    let emit: Vec<(Box<str>, Value)> =
+    let emit: Vec<(Arc<str>, Value)> =
         vec![("value".into(), Value::Money(Money { minor: 8_990, currency: Currency::EUR })), ("items".into(), Value::Int(2))];
     let change = Change {
         change_id: ChangeId([0x9f; 16]),

@@ -41,6 +41,8 @@ pub struct Program {
     /// What ends a session.
     pub session_gap: Millis,
     pub home: Currency,
+    /// By definition: its name, shared by all its changes.
+    pub names: Vec<Arc<str>>,
     /// Units that can hold, or become due, without any of the records they read: asked of every new customer.
     pub initial: Vec<UnitId>,
     /// Some segment may have to remember a change that settles or a block.
@@ -115,8 +117,21 @@ impl Program {
         let term_loads = (0..plan.terms.len()).map(|t| Loads::default().term(&plan, cart, t as TermId).done()).collect();
         let steps_seldom = (0..plan.terms.len()).map(|t| calendar::steps_seldom(&plan, t as TermId)).collect();
         let loads = plan.nodes.iter().map(|n| Loads::default().node(&plan, cart, &n.node).done()).collect();
-        let mut program =
-            Program { plan, settings, specs, loads, term_loads, steps_seldom, cart, session_gap, home, initial: Vec::new(), waits: false };
+        let names = plan.workspace().definitions.iter().map(|d| d.name.as_str().into()).collect();
+        let mut program = Program {
+            names,
+            plan,
+            settings,
+            specs,
+            loads,
+            term_loads,
+            steps_seldom,
+            cart,
+            session_gap,
+            home,
+            initial: Vec::new(),
+            waits: false,
+        };
         program.waits = program.plan.units.iter().any(|unit| matches!(unit.kind, UnitKind::Waiting { .. }));
         program.initial = program.ask_of_nobody();
         program

@@ -1,5 +1,7 @@
 //! Why a segment turned: the conditions that decided, with what was seen and what was asked for (LANGUAGE.md 8.13).
 
+use std::sync::Arc;
+
 use super::consent;
 use super::evaluate::Work;
 use super::machine::Why;
@@ -49,7 +51,7 @@ fn delayed(
     let last = work.customer.unit(unit).map(|entry| t - entry.since);
     let mut rule = |rule: &str, length: Millis, passed: Option<Millis>| {
         let observed = passed.map_or_else(|| "unknown".into(), |passed| passed.to_string());
-        push(out, &format!("{rule} {length}"), observed, &length.to_string());
+        push(out, &format!("{rule} {length}").into(), observed, &length.to_string().into());
     };
     match (why, entered) {
         (Why::Expired, _) => rule("expire after", delays.expire.unwrap_or_default(), last),
@@ -113,10 +115,15 @@ fn collect(program: &Program, work: &mut Work, id: NodeId, held: bool, t: Timest
     }
 }
 
-fn push(out: &mut Vec<Reason>, condition: &str, observed: String, threshold: &str) {
+fn push(out: &mut Vec<Reason>, condition: &Arc<str>, observed: String, threshold: &Arc<str>) {
     if out.len() < REASONS_MAX {
-        out.push(Reason { condition: cut(condition), observed: cut(&observed), threshold: cut(threshold) });
+        out.push(Reason { condition: shared(condition), observed: cut(&observed), threshold: shared(threshold) });
     }
+}
+
+/// Texts of the plan are shared by all changes.
+fn shared(text: &Arc<str>) -> Arc<str> {
+    if text.len() <= REASON_TEXT_BYTES_MAX { text.clone() } else { cut(text).into() }
 }
 
 fn cut(text: &str) -> Box<str> {

@@ -1,5 +1,7 @@
 //! What is published: a membership change (LANGUAGE.md 8.13), the present membership, and the words for causes and dead letters.
 
+use std::sync::Arc;
+
 use super::Value;
 use crate::ids::{ChangeId, Position, SemanticHash};
 use crate::time::Timestamp;
@@ -41,11 +43,11 @@ pub fn change_id(segment: &str, customer: &str, version: SemanticHash, origin: O
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     pub change_id: ChangeId,
-    pub customer: Box<str>,
+    pub customer: Arc<str>,
     /// Counts the customer's changes; the first is 1.
     pub seq: u64,
     /// Name of the segment or, for a move, of the stages.
-    pub segment: Box<str>,
+    pub segment: Arc<str>,
     pub version: SemanticHash,
     pub kind: ChangeKind,
     /// The instant from which it is true. Never decreases per (customer, segment).
@@ -60,14 +62,14 @@ pub struct Change {
     pub valid_until: Option<Timestamp>,
     pub reason: Vec<Reason>,
     /// In the order of the definition.
-    pub emit: Vec<(Box<str>, Value)>,
+    pub emit: Vec<(Arc<str>, Value)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum ChangeKind {
     Entered,
     Exited,
-    Moved { from: Box<str>, to: Box<str> },
+    Moved { from: Arc<str>, to: Arc<str> },
 }
 
 impl ChangeKind {
@@ -84,9 +86,9 @@ impl ChangeKind {
 /// A condition that decided: its text, what was seen and what was asked for, as shown to people.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reason {
-    pub condition: Box<str>,
+    pub condition: Arc<str>,
     pub observed: Box<str>,
-    pub threshold: Box<str>,
+    pub threshold: Arc<str>,
 }
 
 /// The record that caused a change.
@@ -151,13 +153,13 @@ words! {
 /// A present membership: one row of the compacted topic and of the read view.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Membership {
-    pub customer: Box<str>,
-    pub segment: Box<str>,
+    pub customer: Arc<str>,
+    pub segment: Arc<str>,
     /// For stages: the stage.
-    pub stage: Option<Box<str>>,
+    pub stage: Option<Arc<str>>,
     pub since: Timestamp,
     pub version: SemanticHash,
-    pub emit: Vec<(Box<str>, Value)>,
+    pub emit: Vec<(Arc<str>, Value)>,
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Conditions and terms as nodes of one graph: equal ones are one node, so that each is evaluated once per customer and instant.
 
+use std::sync::Arc;
+
 use super::calendar::{CalendarNode, CalendarTerm};
 use super::delays::Delays;
 use super::feature::{FeatureId, NumberUnit, Quantity};
@@ -22,9 +24,9 @@ pub type UnitId = u32;
 pub struct NodeInfo {
     pub node: Node,
     /// In the language, for reasons; empty for `and`, `or` and `not`.
-    pub text: Box<str>,
+    pub text: Arc<str>,
     /// What the observed value is held against, for reasons.
-    pub threshold: Box<str>,
+    pub threshold: Arc<str>,
     /// Depends on something that an empty customer's state does not decide, such as the first record's instant.
     pub open: bool,
 }
@@ -234,5 +236,5 @@ pub struct SegmentUnit {
     pub enter: NodeId,
     /// Rules beside the conditions, if there are any.
     pub delays: Option<Box<Delays>>,
-    pub emit: Vec<(Box<str>, TermId)>,
+    pub emit: Vec<(Arc<str>, TermId)>,
 }

@@ -1,5 +1,7 @@
 //! Compares what a run gave with what a script expects, and says the difference in the script's own words.
 
+use std::sync::Arc;
+
 use super::report::Failure;
 use super::run::Run;
 use super::script::{Expectation, ExpectedChange, ExpectedKind, Line, ScriptTime, Step};
@@ -14,7 +16,7 @@ pub struct Checker {
     changes_seen: usize,
     dead_letters_seen: usize,
     /// The last change per (segment, customer) that is consumed, for `corrects prev`.
-    previous: Vec<(Box<str>, Box<str>, ChangeId)>,
+    previous: Vec<(Arc<str>, Arc<str>, ChangeId)>,
     pub expectations: usize,
 }
 

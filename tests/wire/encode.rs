@@ -83,7 +83,7 @@ fn what_is_published_is_read_back_whole() {
 fn long_outputs_are_cut() {
     let mut published = entered();
     let long: Box<str> = "å".repeat(REASON_TEXT_BYTES_MAX).into();
-    let reason = Reason { condition: long.clone(), observed: long.clone(), threshold: long.clone() };
+    let reason = Reason { condition: (*long).into(), observed: long.clone(), threshold: (*long).into() };
     published.change.reason = vec![reason; REASONS_MAX + 5];
     let item = Value::Text("x".repeat(200).into());
     published.change.emit = vec![

@@ -1,5 +1,7 @@
 //! Outputs to encode.
 
+use std::sync::Arc;
+
 use segmentd::engine::output::Published;
 use segmentd::ids::{ChangeId, InputIndex, Position, SemanticHash};
 use segmentd::model::{Cause, CauseEvent, Change, ChangeKind, Currency, Decimal, Membership, Money, Reason, Value};
@@ -14,7 +16,7 @@ fn at(text: &str) -> Timestamp {
 /// The example of the design: a cart left alone.
 pub fn entered() -> Published {
     let value = Value::Money(Money { minor: 8_990, currency: Currency::EUR });
-    let emit: Vec<(Box<str>, Value)> = vec![("value".into(), value), ("items".into(), Value::Int(2))];
+    let emit: Vec<(Arc<str>, Value)> = vec![("value".into(), value), ("items".into(), Value::Int(2))];
     let change = Change {
         change_id: ChangeId([0x9f; 16]),
         customer: "c-42".into(),
@@ -47,7 +49,7 @@ pub fn entered() -> Published {
 pub fn moved() -> Published {
     let yen = Currency::parse("JPY").expect("a code");
     let text = |t: &str| Value::Text(t.into());
-    let emit: Vec<(Box<str>, Value)> = vec![
+    let emit: Vec<(Arc<str>, Value)> = vec![
         ("missing".into(), Value::Missing),
         ("bool".into(), Value::Bool(true)),
         ("decimal".into(), Value::Decimal(Decimal(300_000))),

@@ -8,6 +8,8 @@
 mod delayed;
 mod wish;
 
+use std::sync::Arc;
+
 use super::customer::{Span, UnitEntry};
 use super::evaluate::Work;
 use super::features::codec::{put_value, read_value};
@@ -385,11 +387,12 @@ fn publish(
             entry.emit = Span { start, end };
         }
     }
-    let customer = work.id.as_str();
-    let id = |origin| change_id(&definition.name, customer, definition.hash, origin, 0);
+    let customer: Arc<str> = work.id.as_str().into();
+    let name = &program.names[segment.definition.at()];
+    let id = |origin| change_id(name, &customer, definition.hash, origin, 0);
     let membership = entered.then(|| Membership {
-        customer: customer.into(),
-        segment: definition.name.as_str().into(),
+        customer: customer.clone(),
+        segment: name.clone(),
         stage: None,
         since,
         version: definition.hash,
@@ -397,9 +400,9 @@ fn publish(
     });
     let change = Change {
         change_id: id(origin),
-        customer: customer.into(),
+        customer: customer.clone(),
         seq: work.customer.seq,
-        segment: definition.name.as_str().into(),
+        segment: name.clone(),
         version: definition.hash,
         kind: if entered { ChangeKind::Entered } else { ChangeKind::Exited },
         since,
@@ -420,7 +423,7 @@ fn publish(
 }
 
 /// The segment's fields at the decision (R42); long texts are cut.
-fn emit(program: &Program, work: &mut Work, segment: &SegmentUnit, t: Timestamp, out: &mut Outputs) -> Vec<(Box<str>, Value)> {
+fn emit(program: &Program, work: &mut Work, segment: &SegmentUnit, t: Timestamp, out: &mut Outputs) -> Vec<(Arc<str>, Value)> {
     let mut fields = Vec::with_capacity(segment.emit.len());
     let mut room = crate::limits::EMIT_BYTES_MAX;
     for (name, term) in &segment.emit {

@@ -17,7 +17,7 @@ type Expected = (Vec<(&'static str, bool)>, Option<String>);
 const CUSTOMER: &str = "c1";
 
 fn members(engine: &Engine) -> BTreeSet<String> {
-    engine.memberships(CUSTOMER).into_iter().map(|m| m.segment.into()).collect()
+    engine.memberships(CUSTOMER).into_iter().map(|m| m.segment.to_string()).collect()
 }
 
 /// Runs a random log and lets `expected` say after each event, and at each millisecond, which segments the customer is in.

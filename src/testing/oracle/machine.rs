@@ -1,6 +1,8 @@
 //! The membership machine: what a segment wants at an instant, given what was published before (LANGUAGE.md S17, S23-S25, R6, R10-R12,
 //! R34-R36), and what it remembers.
 
+use std::sync::Arc;
+
 use super::LastChange;
 use super::eval::View;
 use crate::lang::{Expr, Segment};
@@ -15,7 +17,7 @@ pub struct Machine {
     pub stage: usize,
     pub stage_before: usize,
     pub last: Option<LastChange>,
-    pub emit: Vec<(Box<str>, Value)>,
+    pub emit: Vec<(Arc<str>, Value)>,
     /// `since` of every change, and whether it was an entry.
     pub history: Vec<(Timestamp, bool)>,
     /// Since when the exit condition has held (`exit after`); only of a member.

@@ -1,5 +1,7 @@
 //! The hash of a change, of which the journal keeps the sum per batch.
 
+use std::sync::Arc;
+
 use crate::engine::output::Published;
 use crate::model::{ChangeKind, Value};
 
@@ -89,7 +91,7 @@ fn text(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
 }
 
-fn fields(fields: &[(Box<str>, Value)], out: &mut Vec<u8>) {
+fn fields(fields: &[(Arc<str>, Value)], out: &mut Vec<u8>) {
     count(fields.len(), out);
     for (name, field) in fields {
         text(name, out);

@@ -1,5 +1,7 @@
 //! Changes and memberships as JSON (fields of LANGUAGE.md 8.13, in that order, absent where they do not apply).
 
+use std::sync::Arc;
+
 use std::io::Write;
 
 use crate::ids::{ChangeId, SemanticHash};
@@ -77,7 +79,7 @@ pub fn change_json(change: &Change, emitted_at: Option<Timestamp>, topics: &[imp
     for (i, reason) in change.reason.iter().take(REASONS_MAX).enumerate() {
         out.extend_from_slice(if i == 0 { b",\"reason\":[" } else { b"," });
         for (name, text) in
-            [("{\"condition\":", &reason.condition), (",\"observed\":", &reason.observed), (",\"threshold\":", &reason.threshold)]
+            [("{\"condition\":", &*reason.condition), (",\"observed\":", &*reason.observed), (",\"threshold\":", &*reason.threshold)]
         {
             out.extend_from_slice(name.as_bytes());
             bounded(text, REASON_TEXT_BYTES_MAX, out);
@@ -119,7 +121,7 @@ pub fn membership_key_json(customer: &str, segment: &str, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-fn emit(fields: &[(Box<str>, Value)], out: &mut Vec<u8>) {
+fn emit(fields: &[(Arc<str>, Value)], out: &mut Vec<u8>) {
     if fields.is_empty() {
         return;
     }

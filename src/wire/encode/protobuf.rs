@@ -1,5 +1,7 @@
 //! Changes and memberships as protobuf (`proto/segmentd/v1/change.proto`, `membership.proto`), with the same bounds as JSON.
 
+use std::sync::Arc;
+
 use prost::Message;
 
 use super::json::{millionths, rounded};
@@ -90,7 +92,7 @@ fn cause(cause: Cause) -> v1::Cause {
     }
 }
 
-fn emit(fields: &[(Box<str>, Value)]) -> Vec<v1::EmitField> {
+fn emit(fields: &[(Arc<str>, Value)]) -> Vec<v1::EmitField> {
     let mut bytes = 0;
     fields
         .iter()
