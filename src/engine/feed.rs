@@ -258,7 +258,12 @@ impl Feeder {
             for feed in &selector.feeds {
                 match &feed.what {
                     Fed::Points(points) => self.points(feed.feature, *points),
-                    Fed::Steps { steps, .. } => self.served.add(feed.feature, *steps),
+                    Fed::Steps(steps) => {
+                        let has_key = feed.key.as_ref().is_none_or(|key| put_key(&mut self.key, filter::operand(key, fields)));
+                        if has_key {
+                            self.served.add(feed.feature, *steps, feed.key.as_ref().map(|_| self.key.as_slice()));
+                        }
+                    }
                     Fed::Mark => self.marks.push(feed.feature),
                     _ => {
                         let effect = self.one(program, work, feed, fields, placed);

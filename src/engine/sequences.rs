@@ -3,6 +3,8 @@
 //! An event of several selectors of one sequence comes to it once, with all that it can be. Units are looked at only where the newest
 //! completion, or the wait for an absence, is another: a first step alone costs no evaluation.
 
+use std::ops::Range;
+
 use super::Settings;
 use super::evaluate::Work;
 use super::features::sequence::{Arrived, Now};
@@ -19,20 +21,26 @@ use crate::time::Timestamp;
 /// Sequences that one event serves, gathered over its selectors.
 #[derive(Default)]
 pub struct Served {
-    /// By feature: what the event can be in it.
-    steps: Vec<(FeatureId, u64)>,
+    /// By feature: what the event can be in it, and the key's place in `keys`.
+    steps: Vec<(FeatureId, u64, Range<usize>)>,
+    keys: Vec<u8>,
 }
 
 impl Served {
     pub fn clear(&mut self) {
         self.steps.clear();
+        self.keys.clear();
     }
 
-    /// One more selector of a sequence that the event matches.
-    pub fn add(&mut self, feature: FeatureId, steps: u64) {
-        match self.steps.iter_mut().find(|(known, _)| *known == feature) {
-            Some((_, known)) => *known |= steps,
-            None => self.steps.push((feature, steps)),
+    /// One more selector of a sequence that the event matches; `key` where it is kept per key.
+    pub fn add(&mut self, feature: FeatureId, steps: u64, key: Option<&[u8]>) {
+        match self.steps.iter_mut().find(|(known, ..)| *known == feature) {
+            Some((_, known, _)) => *known |= steps,
+            None => {
+                let start = self.keys.len();
+                self.keys.extend_from_slice(key.unwrap_or_default());
+                self.steps.push((feature, steps, start..self.keys.len()));
+            }
         }
     }
 
@@ -48,22 +56,36 @@ impl Served {
     ) {
         let lateness = event.and_then(|e| program.plan.workspace().catalogue.events[e.at()].lateness);
         let buffer = lateness.unwrap_or(program.settings.reorder_buffer);
-        for (feature, mask) in self.steps.drain(..) {
-            work.load(program, feature);
-            let (State::Sequence(state), Spec::Sequence(spec)) =
-                (&mut work.loaded[feature as usize].state, &program.specs[feature as usize])
-            else {
-                panic!("steps for what is no sequence");
-            };
+        let now = Now { clock: placed.t, greatest: placed.floor };
+        for (feature, mask, key) in self.steps.drain(..) {
             let arrived = Arrived { ts: placed.ts, mask, in_order: placed.in_order, buffer };
-            let outcome = state.apply(spec, arrived, Now { clock: placed.t, greatest: placed.floor });
+            if arrived.is_late(now) {
+                counts.sequence_late_ignored += 1;
+                continue;
+            }
+            work.load(program, feature);
+            let (state, spec) = (&mut work.loaded[feature as usize].state, &program.specs[feature as usize]);
+            let mut forgot = false;
+            let (state, spec) = match (state, spec) {
+                (State::Keyed(keyed), Spec::Keyed(spec)) => {
+                    let used = keyed.touch(spec, &self.keys[key], placed.floor);
+                    forgot = used.forgot;
+                    (used.state, &spec.inner)
+                }
+                plain => plain,
+            };
+            let (State::Sequence(state), Spec::Sequence(spec)) = (state, spec) else { panic!("steps for what is no sequence") };
+            let outcome = state.apply(spec, arrived, now);
             counts.sequence_late_ignored += u64::from(outcome.late);
             counts.sequence_overflow += u64::from(outcome.overflowed);
-            if !outcome.late {
-                work.mark_changed(feature);
-            }
+            counts.keys_evicted += u64::from(forgot);
+            work.mark_changed(feature);
+            let feature = &program.plan.features[feature as usize];
             if outcome.changed {
-                feed::touch(work, agenda, &program.plan.features[feature as usize].edges, Some(placed));
+                feed::touch(work, agenda, &feature.edges, Some(placed));
+            }
+            if forgot {
+                feature.losses.iter().for_each(|unit| agenda.add(*unit));
             }
         }
     }
@@ -82,9 +104,9 @@ pub fn watch(plan: &Plan, settings: &Settings, specs: &mut [Spec]) {
 }
 
 impl Work {
-    /// Whether the newest completion of a sequence that has been loaded is in a window.
+    /// Whether the newest completion of a sequence that has been loaded, of the key that is looked at, is in a window.
     pub(super) fn sequence(&self, program: &Program, feature: FeatureId, window: AgeWindow, t: Timestamp) -> Verdict {
-        match (&self.loaded[feature as usize].state, &program.specs[feature as usize]) {
+        match self.kept(program, feature, t) {
             (State::Sequence(s), Spec::Sequence(spec)) => s.verdict(spec, window, t),
             _ => panic!("no sequence in this feature"),
         }
@@ -93,7 +115,7 @@ impl Work {
     /// The newest completion in words.
     pub(super) fn sequence_observed(&mut self, program: &Program, feature: FeatureId, t: Timestamp) -> String {
         self.load(program, feature);
-        let (State::Sequence(s), Spec::Sequence(spec)) = (&self.loaded[feature as usize].state, &program.specs[feature as usize]) else {
+        let (State::Sequence(s), Spec::Sequence(spec)) = self.kept(program, feature, t) else {
             panic!("no sequence in this feature");
         };
         match (s.newest(spec, t), s.pending(spec, t)) {
@@ -107,10 +129,26 @@ impl Work {
     pub(super) fn tidy_sequences(&mut self, program: &Program, clock: Timestamp) {
         for i in 0..self.customer.features.len() {
             let feature = self.customer.features[i].feature;
-            let Spec::Sequence(spec) = &program.specs[feature as usize] else { continue };
+            let (spec, keyed) = match &program.specs[feature as usize] {
+                Spec::Keyed(spec) => (&spec.inner, true),
+                plain => (plain, false),
+            };
+            let Spec::Sequence(spec) = spec else { continue };
             self.load(program, feature);
-            if let State::Sequence(s) = &mut self.loaded[feature as usize].state {
-                s.settle(spec, Now { clock, greatest: self.customer.greatest });
+            let now = Now { clock, greatest: self.customer.greatest };
+            let settle = |state: &mut State| {
+                if let State::Sequence(s) = state {
+                    s.settle(spec, now);
+                }
+                true
+            };
+            match &mut self.loaded[feature as usize].state {
+                State::Keyed(all) if keyed => {
+                    all.change_all(settle);
+                }
+                state => {
+                    settle(state);
+                }
             }
             self.mark_changed(feature);
         }

@@ -10,8 +10,6 @@ pub(crate) enum Form {
     Stages,
     Per,
     Key,
-    /// A sequence per key.
-    SequencePer,
     /// A window of a sequence that is not by age.
     SequenceWindow,
     Crossed,
@@ -45,7 +43,6 @@ pub(crate) enum Form {
 const NOT_EVALUATED: &[(Form, &str)] = &[
     (Form::Points, "`points`"),
     (Form::Stages, "`stages`"),
-    (Form::SequencePer, "`per` of a sequence"),
     (Form::SequenceWindow, "such a window of a sequence"),
     (Form::Crossed, "`entered segment` and `left segment`"),
     (Form::InList, "`in list`"),

@@ -137,7 +137,9 @@ impl Builder<'_> {
                 let effect = if self.only_adds(*feature) { ordered(*rel) } else { BOTH };
                 tell(Source::Feature(*feature), effect.matters(up));
             }
-            Node::Sequence { feature, window } => tell(Source::Feature(*feature), self.sequence_effect(*feature, *window).matters(up)),
+            Node::Sequence { feature, window } => {
+                self.tell_of(*feature, self.sequence_effect(*feature, *window).matters(up), tell);
+            }
             Node::CartEmpty | Node::CartHas(_) => tell(Source::Cart, ALWAYS),
             Node::Calendar(calendar) => self.calendar_reads(calendar, up, tell),
             // A newer newest event only ever brings an instant nearer.

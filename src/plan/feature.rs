@@ -147,7 +147,7 @@ pub struct Feature {
     pub within: Within,
     /// `None` for a score and a sequence, which have a selector per rule or step, and for the session.
     pub selector: Option<SelectorId>,
-    /// Of sums, extremes and the like; the key of a sequence.
+    /// Of sums, extremes and the like.
     pub property: Option<Vec<String>>,
     pub unit: NumberUnit,
     /// Units whose conditions read it, ascending by unit.

@@ -230,7 +230,7 @@ fn fed(feature: &Feature, role: Role, scope: &Scope) -> Fed {
     let operand = || feature.property.as_ref().map_or(Operand::Absent, |path| scope.resolve(path).0);
     match (&feature.kind, role) {
         (_, Role::Points(points)) => Fed::Points(points),
-        (_, Role::Steps(steps)) => Fed::Steps { steps, key: feature.property.is_some().then(operand) },
+        (_, Role::Steps(steps)) => Fed::Steps(steps),
         (_, Role::Mark) => Fed::Mark,
         (FeatureKind::Periods { values: calendar::PeriodValues::Hashes, .. }, _) => Fed::Hash(operand()),
         (FeatureKind::Periods { values: calendar::PeriodValues::Sum | calendar::PeriodValues::Extremes, .. }, _) => Fed::Number(operand()),

@@ -70,8 +70,8 @@ pub enum Fed {
     Values(Box<[Operand]>),
     /// Points of a score in millionths; `None` resets it.
     Points(Option<i64>),
-    /// What it can be in a sequence, and the key where one is kept per key; nothing where that is missing.
-    Steps { steps: u64, key: Option<Operand> },
+    /// What it can be in a sequence.
+    Steps(u64),
     /// Only entries after it count.
     Mark,
 }

@@ -5,7 +5,7 @@
 //! union of their masks, so that the engine sees it once.
 
 use super::build::Builder;
-use super::feature::{Feature, FeatureId, FeatureKind, NumberUnit};
+use super::feature::{Feature, FeatureId, FeatureKind, NumberUnit, Within};
 use super::node::Node;
 use super::selector::Role;
 use super::window::AgeWindow;
@@ -27,8 +27,6 @@ pub struct SequencePlan {
     pub absence: Option<Millis>,
     /// `all within`: from the first step to the last one that happens.
     pub total: Option<Millis>,
-    /// Kept per key.
-    pub keyed: bool,
     /// The selectors of the steps as an author wrote them, for people.
     pub text: String,
 }
@@ -55,9 +53,9 @@ impl SequencePlan {
         1 << (WITHOUT as usize + i)
     }
 
-    /// Whether one more event, at whatever place, can only make more matches: then a completion is never taken back.
+    /// Whether one more event, at whatever place, can only make more matches: then a completion is never taken back by one.
     pub fn only_grows(&self) -> bool {
-        self.absence.is_none() && !self.keyed && self.steps.iter().all(|s| s.later.is_none() && !s.without)
+        self.absence.is_none() && self.steps.iter().all(|s| s.later.is_none() && !s.without)
     }
 
     /// About the bytes of a customer's state, buffered events aside.
@@ -84,8 +82,7 @@ impl Builder<'_> {
     }
 
     fn sequence_feature(&mut self, sequence: &Sequence) -> FeatureId {
-        let (steps, keyed) = (Vec::new(), sequence.per.is_some());
-        let mut plan = SequencePlan { steps, absence: None, total: sequence.all_within, keyed, text: String::new() };
+        let mut plan = SequencePlan { steps: Vec::new(), absence: None, total: sequence.all_within, text: String::new() };
         let mut feeds = Vec::new();
         for (i, step) in sequence.steps.iter().enumerate() {
             feeds.push((self.selector(&step.selector), SequencePlan::step(i)));
@@ -99,16 +96,19 @@ impl Builder<'_> {
             }
         }
         let key = format!("sequence {feeds:?} {plan:?} {:?}", sequence.per);
-        if let Some(id) = self.feature_ids.get(&key) {
-            return *id;
+        let known = self.feature_ids.get(&key).copied();
+        let id = known.unwrap_or(self.features.len() as FeatureId);
+        self.keyed = sequence.per.is_some().then_some(id);
+        if known.is_some() {
+            return id;
         }
-        let id = self.features.len() as FeatureId;
         for step in &sequence.steps {
             let then = if plan.text.is_empty() { "" } else { [" then ", " then no "][usize::from(step.absent)] };
             plan.text.extend([then, step.selector.text.as_str()]);
         }
         let kind = FeatureKind::Sequence(plan);
-        self.features.push(Feature { property: sequence.per.clone(), ..Feature::bare(kind, NumberUnit::Instant) });
+        let within = Within { key: sequence.per.clone(), ..Within::default() };
+        self.features.push(Feature { within, ..Feature::bare(kind, NumberUnit::Instant) });
         self.feature_ids.insert(key, id);
         // A selector that serves several steps feeds once, with all of them.
         let mut masks: Vec<(u32, u64)> = Vec::new();

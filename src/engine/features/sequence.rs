@@ -42,6 +42,13 @@ pub struct Arrived {
     pub buffer: Millis,
 }
 
+impl Arrived {
+    /// Whether it comes after the reorder buffer and out of order (R31, R41).
+    pub fn is_late(self, now: Now) -> bool {
+        !self.in_order && now.clock - self.ts > self.buffer
+    }
+}
+
 /// When it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
@@ -205,7 +212,7 @@ impl Sequence {
     pub fn apply(&mut self, spec: &SequenceSpec, event: Arrived, now: Now) -> SequenceOutcome {
         let Arrived { ts, mask, .. } = event;
         self.settle(spec, Now { greatest: now.greatest.min(ts), ..now });
-        if !event.in_order && (now.clock - ts > event.buffer || self.cut.is_some_and(|cut| ts < cut)) {
+        if event.is_late(now) || (!event.in_order && self.cut.is_some_and(|cut| ts < cut)) {
             return SequenceOutcome { late: true, ..SequenceOutcome::default() };
         }
         let before = self.seen(spec, now.clock);
@@ -349,7 +356,7 @@ mod tests {
     const BUFFER: i64 = 20;
 
     fn spec(steps: Vec<StepPlan>, absence: Option<i64>, total: Option<i64>) -> SequenceSpec {
-        let plan = SequencePlan { steps, absence: absence.map(Millis), total: total.map(Millis), keyed: false, text: String::new() };
+        let plan = SequencePlan { steps, absence: absence.map(Millis), total: total.map(Millis), text: String::new() };
         SequenceSpec { plan, buffer_max: Millis(BUFFER) }
     }
 

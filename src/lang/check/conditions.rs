@@ -350,7 +350,6 @@ impl<'t> Lower<'t, '_> {
 
     /// All events of a sequence `per` key have the key, and of one type, lest some could never meet.
     fn sequence_key(&mut self, selected: &Selected, path: &'t [Name], key: &mut Option<Type>) -> Checked<()> {
-        self.gate(Form::SequencePer, path_span(path));
         self.per(selected, path)?;
         let ty = self.property_of(selected, path)?;
         match key {
