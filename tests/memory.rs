@@ -189,3 +189,17 @@ fn a_quiet_customer_takes_a_few_hundred_bytes() {
     };
     check("quiet", (0..8).map(life).collect(), 850);
 }
+
+#[test]
+fn a_customer_who_came_once_takes_about_three_hundred_bytes() {
+    let plan = plan();
+    let life = |seed: u64| {
+        let mut life = Life::new(seed);
+        life.lines.push((0, r#"at 0s c1 traits {"country":"SE"}"#.into()));
+        life.event(3, "page_viewed", r#"{"utm_source":"tiktok","kind":"landing"}"#);
+        let view = format!(r#"{{"product_id":"p-{seed:04}","category":"shoes","price":"90.00","currency":"EUR"}}"#);
+        life.event(20, "product_viewed", &view);
+        life.bytes(&plan, 200 * DAY)
+    };
+    check("once", (0..4).map(life).collect(), 400);
+}

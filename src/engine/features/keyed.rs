@@ -201,3 +201,59 @@ impl Keyed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> Vec<u8> {
+        let mut out = vec![1, 2];
+        assert!(put_key(&mut out, Val::Text(text)));
+        out
+    }
+
+    #[test]
+    fn keys_are_told_apart_whole_however_long_they_are_and_shown_by_their_beginning() {
+        let long = "ä".repeat(KEY_TEXT_BYTES_MAX);
+        let (a, b) = (format!("{long}a"), format!("{long}b"));
+        assert_ne!(key(&a), key(&b));
+        assert_ne!(key(&a), key(&long));
+        assert!(key(&a).len() < KEY_TEXT_BYTES_MAX + 32);
+        assert!(matches!(key_value(&key(&a)), ValueRef::Text(shown) if a.starts_with(shown) && shown.len() == KEY_TEXT_BYTES_MAX));
+        assert_eq!(key_value(&key("p1")), ValueRef::Text("p1"));
+        assert_eq!(key_value(&key("")), ValueRef::Text(""));
+        let mut out = Vec::new();
+        assert!(!put_key(&mut out, Val::Missing));
+        assert!(put_key(&mut out, Val::int(7)) && key_value(&out) == ValueRef::Int(7));
+        assert_ne!(out, key("7"));
+    }
+
+    #[test]
+    fn foreign_bytes_make_no_panic_and_no_more_keys_than_there_may_be() {
+        let spec = KeyedSpec { inner: Spec::Counter { sum: false }, horizon: None };
+        let mut keyed = Keyed::default();
+        for n in 0..KEYS_MAX + 1 {
+            let used = keyed.touch(&spec, &key(&n.to_string()), Timestamp(0));
+            assert_eq!(used.forgot, n == KEYS_MAX);
+        }
+        let (mut bytes, mut again) = (Vec::new(), Vec::new());
+        keyed.encode(&spec, Timestamp(0), &mut bytes);
+        let mut back = Keyed::default();
+        back.decode(&spec, Timestamp(0), &mut Reader::new(&bytes));
+        assert_eq!(
+            (back.len(), key_value(back.key(0)), key_value(back.key(KEYS_MAX - 1))),
+            (64, ValueRef::Text("1"), ValueRef::Text("64"))
+        );
+        back.encode(&spec, Timestamp(0), &mut again);
+        assert_eq!(again, bytes);
+        let mut rng = fastrand::Rng::with_seed(5);
+        for _ in 0..3_000 {
+            let mut broken = bytes.clone();
+            let at = rng.usize(..broken.len());
+            broken[at] = rng.u8(..);
+            back.decode(&spec, Timestamp(0), &mut Reader::new(&broken[..rng.usize(at..broken.len())]));
+            assert!(back.len() <= KEYS_MAX);
+            (0..back.len()).for_each(|i| assert!(key_value(back.key(i)) == key_value(back.key(i)) || !back.key(i).is_empty()));
+        }
+    }
+}

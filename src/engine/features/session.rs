@@ -151,3 +151,41 @@ impl InSession {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GAP: Millis = Millis(30);
+
+    fn at(session: &Session) -> (u64, i64, i64) {
+        (session.number, session.start.0, session.last.0)
+    }
+
+    #[test]
+    fn activities_carry_a_session_on_begin_another_or_move_its_start() {
+        let mut s = Session::default();
+        assert!(!s.runs(Timestamp(0), GAP) && s.of(Timestamp(0), GAP).is_none());
+        assert_eq!(s.apply(Timestamp(100), Timestamp(100), GAP), Activity::Turned);
+        assert_eq!(s.apply(Timestamp(110), Timestamp(110), GAP), Activity::CarriedOn);
+        assert_eq!(s.apply(Timestamp(105), Timestamp(111), GAP), Activity::Nothing);
+        // Less than a gap before the start, and a whole gap before it.
+        assert_eq!(s.apply(Timestamp(71), Timestamp(112), GAP), Activity::Turned);
+        assert_eq!(s.apply(Timestamp(41), Timestamp(113), GAP), Activity::Nothing);
+        assert_eq!((at(&s), s.ends(GAP)), ((1, 71, 110), Timestamp(140)));
+        // Ended: the start stands, a late one within it makes it run again, unless it is over by then too.
+        assert!(s.runs(Timestamp(139), GAP) && !s.runs(Timestamp(140), GAP));
+        assert_eq!(s.apply(Timestamp(60), Timestamp(150), GAP), Activity::Nothing);
+        assert_eq!(s.apply(Timestamp(125), Timestamp(150), GAP), Activity::Turned);
+        assert_eq!(s.apply(Timestamp(130), Timestamp(170), GAP), Activity::CarriedOn);
+        assert_eq!(s.apply(Timestamp(160), Timestamp(170), GAP), Activity::Turned);
+        assert_eq!(at(&s), (2, 160, 160));
+        assert_eq!((s.of(Timestamp(159), GAP), s.of(Timestamp(189), GAP), s.of(Timestamp(190), GAP)), (None, Some(2), None));
+        let mut bytes = Vec::new();
+        s.encode(Timestamp(7), &mut bytes);
+        Session::default().encode(Timestamp(7), &mut bytes);
+        let mut reader = Reader::new(&bytes);
+        assert_eq!((Session::decode(Timestamp(7), &mut reader), Session::decode(Timestamp(7), &mut reader)), (s, Session::default()));
+        assert!(reader.done() && !reader.failed());
+    }
+}

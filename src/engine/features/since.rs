@@ -80,3 +80,81 @@ impl Since {
         self.state.decode_from(inner, base, reader);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::features::counter::Quantity;
+    use crate::engine::features::{AgeWindow, Log, LogPlan, Ratio, Values};
+    use crate::limits::SINCE_BUCKETS_MAX;
+
+    fn log(since: &Since) -> &Log {
+        match since.state() {
+            State::Log(log) => log,
+            _ => panic!("a log was asked for"),
+        }
+    }
+
+    fn sum(since: &Since) -> Ratio {
+        log(since).read(Quantity::Sum, AgeWindow::EVER, Timestamp(i64::MAX)).value.expect("sums are never missing")
+    }
+
+    fn push(since: &mut Since, plan: &LogPlan, ts: i64, value: i64) {
+        match since.enter(Timestamp(ts)) {
+            Ok(State::Log(log)) => assert!(log.insert(plan, Timestamp(ts), value, Timestamp(ts))),
+            Ok(_) => panic!("a log was asked for"),
+            Err(_) => {}
+        }
+    }
+
+    #[test]
+    fn beyond_the_exact_entries_buckets_are_few_and_a_mark_within_one_says_so() {
+        for seed in 0..20 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let plan = LogPlan::since_mark(Values::Numbers, true, 32);
+            let spec = Spec::Log(LogPlan::since_mark(Values::Numbers, true, 32));
+            let (mut since, mut all, mut now) = (Since::new(&spec), Vec::new(), 0i64);
+            for _ in 0..1_500 {
+                now += rng.i64(0..1_000);
+                let ts = if rng.u8(0..8) == 0 { now - rng.i64(0..20_000) } else { now };
+                all.push((ts, rng.i64(0..50)));
+                push(&mut since, &plan, ts, all[all.len() - 1].1);
+            }
+            assert!(log(&since).len() <= 32 + SINCE_BUCKETS_MAX, "seed {seed}: {}", log(&since).len());
+            let after = |mark: i64| all.iter().filter(|(ts, _)| *ts > mark).map(|(_, v)| i128::from(*v)).sum::<i128>();
+            assert_eq!(sum(&since), Ratio::whole(after(i64::MIN)), "seed {seed}");
+            // Late by an hour or so: among the buckets.
+            let mark = now - rng.i64(100_000..400_000);
+            let before = sum(&since);
+            assert!(since.set_mark(Timestamp(mark)));
+            let (got, want) = (sum(&since).num, after(mark));
+            let cut = log(&since).is_cut_by(Timestamp(mark));
+            assert!(got == want || cut && got > want && got < before.num, "seed {seed}: {got}, not {want}, cut {cut}");
+            // Among the single entries, and it survives a write.
+            let mark = log(&since).newest().expect("entries").0 - 2_000;
+            since.set_mark(Timestamp(mark));
+            assert!(!log(&since).is_cut_by(Timestamp(mark)) && sum(&since).num == after(mark), "seed {seed}");
+            let (mut bytes, mut back) = (Vec::new(), Since::new(&spec));
+            since.encode(&spec, Timestamp(5), &mut bytes);
+            back.decode(&spec, Timestamp(5), &mut Reader::new(&bytes));
+            assert_eq!((log(&back), back.mark_at(), back.any_before()), (log(&since), Some(Timestamp(mark)), true));
+        }
+    }
+
+    #[test]
+    fn only_the_newest_mark_counts_and_ties_go_by_application() {
+        let plan = LogPlan::since_mark(Values::Numbers, false, 32);
+        let spec = Spec::Log(LogPlan::since_mark(Values::Numbers, false, 32));
+        let mut since = Since::new(&spec);
+        push(&mut since, &plan, 5, 1);
+        assert!(since.set_mark(Timestamp(5)));
+        push(&mut since, &plan, 5, 2);
+        push(&mut since, &plan, 4, 4);
+        assert!(since.any_before() && !since.set_mark(Timestamp(4)));
+        push(&mut since, &plan, 9, 8);
+        assert_eq!(sum(&since), Ratio::whole(10));
+        assert!(since.set_mark(Timestamp(5)));
+        assert!(!since.set_mark(Timestamp(5)));
+        assert_eq!(sum(&since), Ratio::whole(8));
+    }
+}
