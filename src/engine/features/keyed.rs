@@ -253,7 +253,9 @@ mod tests {
             broken[at] = rng.u8(..);
             back.decode(&spec, Timestamp(0), &mut Reader::new(&broken[..rng.usize(at..broken.len())]));
             assert!(back.len() <= KEYS_MAX);
-            (0..back.len()).for_each(|i| assert!(key_value(back.key(i)) == key_value(back.key(i)) || !back.key(i).is_empty()));
+            for i in 0..back.len() {
+                let _ = key_value(back.key(i)).to_value();
+            }
         }
     }
 }
