@@ -162,7 +162,7 @@ impl Engine {
 
     /// Writes the customer at hand back, armed for its least deadline, or for when its known ids have expired but not before `tidy_from`,
     /// if that is earlier than what it is armed for.
-    fn put_back(&mut self, slot: Option<u32>, hash: u64, tidy_from: Timestamp) {
+    pub(super) fn put_back(&mut self, slot: Option<u32>, hash: u64, tidy_from: Timestamp) {
         let expiry = self.work.customer.dedup.expires().map_or(Timestamp::MAX, |at| at.max(tidy_from));
         let due = self.work.customer.next_due().min(expiry);
         let arm = due < self.work.customer.armed;

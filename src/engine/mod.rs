@@ -190,4 +190,6 @@ impl Engine {
 }
 
 #[cfg(test)]
+mod stepping_tests;
+#[cfg(test)]
 mod tests;
