@@ -279,7 +279,7 @@ fn timers_do_what_looking_in_every_millisecond_does() {
         want.causes.iter().for_each(|cause| *causes.entry(cause.word()).or_insert(0) += 1);
     }
     println!("{changes} changes, {settled} settled, {causes:?}");
-    let often = |cause: Cause| causes.get(cause.word()).copied().unwrap_or(0) > cases / 50;
+    let often = |cause: Cause| causes.get(cause.word()).copied().unwrap_or(0) > cases / 100;
     assert!(
         settled as u64 > cases && [Cause::Event, Cause::Timer, Cause::Expired, Cause::Consent, Cause::LateEvent].into_iter().all(often)
     );
