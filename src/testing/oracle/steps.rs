@@ -30,7 +30,8 @@ pub fn fire(rules: &Rules, customer: &mut Customer, through: Timestamp, out: &mu
             if (Step { rules, before: Before::Timer, t, moved: Vec::new(), out }).run(customer) {
                 last = Some(t);
                 changed = true;
-                // What has turned may have deadlines of its own.
+                // What has turned may have deadlines of its own, even one that has passed and fires at this very clock (R6).
+                customer.fired_through = t - Millis(1);
                 break;
             }
         }
