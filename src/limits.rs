@@ -66,6 +66,9 @@ pub const NAME_BYTES_MAX: usize = 128;
 /// Longest text literal in a definition, in bytes.
 pub const TEXT_LITERAL_BYTES_MAX: usize = 4_096;
 
+/// Largest compiled form of a pattern, in bytes: Unicode's letters a dozen times over.
+pub const PATTERN_COMPILED_BYTES_MAX: usize = 1 << 20;
+
 /// Most values of one `[...]` list of literals.
 pub const LITERAL_LIST_MAX: usize = 1_000;
 

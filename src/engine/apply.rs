@@ -114,8 +114,9 @@ impl Engine {
             Body::Consent { purpose, granted, until } => {
                 consent::set(program, work, agenda, Consent { purpose, granted, until }, placed.ts);
             }
-            // No condition that this version evaluates reads lists; such a record still makes its customer known.
-            Body::List { .. } | Body::Nothing | Body::Ignored | Body::Rejected { .. } => {}
+            Body::List { list, member } => self.feeder.set_list(program, work, agenda, (list, member), placed.ts),
+            // Such a record still makes its customer known.
+            Body::Nothing | Body::Ignored | Body::Rejected { .. } => {}
         }
         if slot.is_none() {
             program.initial.iter().for_each(|unit| agenda.add(*unit));

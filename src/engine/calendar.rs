@@ -165,6 +165,7 @@ pub fn steps_seldom(plan: &Plan, term: TermId) -> bool {
             TermNode::Literal(_)
             | TermNode::Trait { .. }
             | TermNode::FirstSeen
+            | TermNode::Bucket(_)
             | TermNode::CartValue
             | TermNode::CartQuantity
             | TermNode::CartItems

@@ -8,13 +8,13 @@ use std::cell::Cell;
 use super::cart::Cart;
 use super::consent;
 use super::customer::{Customer, FeatureEntry};
-use super::features::Verdict;
+use super::features::{Lists, Verdict};
 use super::filter::{self, Fields};
 use super::motion::Side;
 use super::program::{Program, Spec, State};
-use super::value::{Val, arithmetic, contains, ends_with, is_empty, is_member, relate, starts_with};
+use super::value::{Val, arithmetic, contains, ends_with, is_empty, is_member, is_near, matches, relate, starts_with};
 use crate::lang::definition::Rel;
-use crate::model::ZoneId;
+use crate::model::{Decimal, ZoneId};
 use crate::plan::feature::{FeatureId, Quantity};
 use crate::plan::filter::Filter;
 use crate::plan::node::{Node, NodeId, TermId, TermNode, UnitId, UnitKind};
@@ -51,6 +51,8 @@ pub struct Work {
     untils: Vec<(u64, Verdict)>,
     /// References that [`Work::unit_until`] is inside of.
     until_depth: usize,
+    /// By salt: the customer at hand's bucket, if it was asked for.
+    pub(super) buckets: Vec<Cell<(u64, Decimal)>>,
     pass: u64,
     /// The key that is looked at, in a condition on some key.
     pub at_key: Cell<usize>,
@@ -85,6 +87,7 @@ impl Work {
             memo: vec![(0, Verdict::fixed(false)); program.plan.nodes.len()],
             untils: vec![(0, Verdict::fixed(false)); program.plan.units.len()],
             until_depth: 0,
+            buckets: vec![Cell::new((0, Decimal(0))); program.plan.salts.len()],
             pass: 0,
             at_key: Cell::new(0),
             zone_of: Cell::new((0, program.plan.zones.workspace)),
@@ -253,7 +256,7 @@ impl Work {
             Node::Or(any) => any.iter().any(|n| self.held_at(program, *n, t)),
             Node::Not(of) => !self.held_at(program, *of, t),
             Node::Constant(value) => *value,
-            Node::InSegment { unit, .. } => self.customer.unit(*unit).is_some_and(|e| e.member == (t >= e.since)),
+            Node::InSegment { unit, .. } => self.was_member(*unit, t),
             Node::Held { unit, operand, at_least } => {
                 let since = self.customer.unit(*unit).map(|e| e.since);
                 since.is_some_and(|since| t - since >= *at_least) && self.held_at(program, *operand, t)
@@ -295,7 +298,13 @@ impl Work {
                     since => held(since, operand, *at_least, t),
                 }
             }
-            _ => self.node(program, id, t),
+            _ => {
+                let mut verdict = self.node(program, id, t);
+                for unit in &program.beneath[id as usize] {
+                    verdict.until = verdict.until.min(self.unit_until(program, *unit, t).until);
+                }
+                verdict
+            }
         }
     }
 
@@ -417,12 +426,15 @@ impl Work {
                 };
                 (from <= t && t < x, until)
             }),
+            Node::Matches { of, pattern } => self.walk(program, &[*of], t, |seen| matches(seen[0], pattern)),
+            Node::Near { of, circle } => self.walk(program, &[*of], t, |seen| is_near(seen[0], circle)),
             Node::Contains { of, what, ignore_case } => self.walk(program, &[*of], t, |seen| contains(seen[0], what, *ignore_case)),
             Node::StartsWith { of, prefix, ignore_case } => {
                 self.walk(program, &[*of], t, |seen| starts_with(seen[0], prefix, *ignore_case))
             }
             Node::EndsWith { of, suffix, ignore_case } => self.walk(program, &[*of], t, |seen| ends_with(seen[0], suffix, *ignore_case)),
             Node::Empty(of) => self.walk(program, &[*of], t, |seen| is_empty(seen[0])),
+            Node::Known(of) if self.moves(program, *of) => self.known_moving(program, *of, t),
             Node::Known(of) => self.walk(program, &[*of], t, |seen| !seen[0].is_missing()),
             Node::Has { of, filter } => self.walk(program, &[*of], t, |seen| match seen[0] {
                 Val::List(items) => items.iter().any(|item| match item {
@@ -431,6 +443,7 @@ impl Work {
                 }),
                 _ => false,
             }),
+            Node::InList(list) => Verdict::fixed(self.lists(program).is_member(*list)),
             Node::Consent { slot, default, .. } => consent::verdict(self, *slot, *default, t),
             Node::CartEmpty => Verdict::fixed(self.cart(program).summary().is_empty()),
             Node::CartHas(filter) => Verdict::fixed(self.cart_has(program, filter)),
@@ -535,6 +548,9 @@ impl Work {
                 Some(x) => Seen { next: t + Millis(1), ..Seen::fixed(Val::duration(t - x)) },
                 None => Seen { next: self.term(program, *of, t).next, ..Seen::fixed(Val::Missing) },
             },
+            TermNode::Points(rules) => self.points(program, rules, t),
+            TermNode::Band { of, bounds } => self.band(program, *of, bounds, t),
+            TermNode::Bucket(salt) => Seen::fixed(Val::decimal(self.bucket(program, *salt))),
         }
     }
 
@@ -581,6 +597,14 @@ impl Work {
         }
     }
 
+    /// List records, which have been loaded.
+    fn lists(&self, program: &Program) -> &Lists {
+        match &self.loaded[program.lists as usize].state {
+            State::Lists(lists) => lists,
+            _ => panic!("lists are kept in a place of their own"),
+        }
+    }
+
     /// Whether some line satisfies a filter; quantity and price are those of the line, other fields those of its last add.
     fn cart_has(&self, program: &Program, filter: &Filter) -> bool {
         let cart = self.cart(program);
@@ -599,7 +623,7 @@ impl Work {
 }
 
 /// `for at least D`, from when its operand turned and what it is.
-fn held(since: Option<Timestamp>, operand: Verdict, at_least: Millis, t: Timestamp) -> Verdict {
+pub(super) fn held(since: Option<Timestamp>, operand: Verdict, at_least: Millis, t: Timestamp) -> Verdict {
     match since {
         Some(since) if operand.holds => {
             if t - since >= at_least {

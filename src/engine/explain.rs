@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::consent;
 use super::evaluate::Work;
-use super::program::Program;
+use super::program::{Program, State};
 use super::reason;
 use crate::plan::delays::purpose_at;
 use crate::plan::node::{Node, NodeId, UnitId, UnitKind};
@@ -29,6 +29,13 @@ pub fn describe(program: &Program, work: &mut Work, clock: Timestamp) -> String 
         }
         let name = &catalogue.traits[entry.index.at()].name;
         let _ = writeln!(out, "  customer.{name} = {} since {}", customer.trait_value(entry.index).to_value(), entry.ts);
+    }
+    work.load(program, program.lists);
+    if let State::Lists(lists) = &work.loaded[program.lists as usize].state {
+        for entry in lists.entries() {
+            let (name, word) = (&program.plan.workspace().catalogue.lists[entry.list.at()], if entry.member { "in" } else { "not in" });
+            let _ = writeln!(out, "  {word} list {name} since {}", entry.ts);
+        }
     }
     for unit in 0..program.plan.units.len() as UnitId {
         let name = program.plan.unit_name(unit);

@@ -17,7 +17,7 @@ use super::program::{Program, Spec, State};
 use super::score::decimal_to_f64;
 use super::sequences::Served;
 use super::value::{List, Val};
-use crate::ids::{EventIndex, TraitIndex};
+use crate::ids::{EventIndex, ListIndex, TraitIndex};
 use crate::model::{CartAction, Value};
 use crate::plan::feature::{Edge, FeatureId, FeatureKind};
 use crate::plan::selector::{CartRoute, Fed, Feed, Route};
@@ -213,6 +213,17 @@ impl Feeder {
     }
 
     /// `event`: its type; `None` is `trait_changed`.
+    /// Applies a list record, if it is not older than the stored one (LANGUAGE.md R50).
+    pub fn set_list(&mut self, program: &Program, work: &mut Work, agenda: &mut Agenda, (list, member): (ListIndex, bool), ts: Timestamp) {
+        work.load(program, program.lists);
+        let State::Lists(lists) = &mut work.loaded[program.lists as usize].state else { panic!("lists are kept in a place of their own") };
+        let Some(was) = lists.set(list, ts, member) else { return };
+        work.mark_changed(program.lists);
+        if was != member {
+            touch(work, agenda, &program.plan.list_edges[list.at()], None);
+        }
+    }
+
     fn feed(
         &mut self,
         program: &Program,

@@ -1,7 +1,7 @@
 //! Evaluates compiled filters on one record: an event, an element of a list, a line of the cart.
 
 use super::calendar;
-use super::value::{List, Val, arithmetic, contains, ends_with, is_empty, is_member, relate, starts_with};
+use super::value::{List, Val, arithmetic, contains, ends_with, is_empty, is_member, is_near, matches, relate, starts_with};
 use crate::lang::definition::Rel;
 use crate::model::Zone;
 use crate::plan::calendar::ZoneRef;
@@ -92,6 +92,8 @@ pub fn holds(filter: &Filter, fields: Fields) -> bool {
             let of = operand(of, fields);
             relate(of, Rel::Ge, Val::of_value(from), false) && relate(of, Rel::Lt, Val::of_value(to), false)
         }
+        Filter::Matches { of, pattern } => matches(operand(of, fields), pattern),
+        Filter::Near { of, circle } => is_near(operand(of, fields), circle),
         Filter::Contains { of, what, ignore_case } => contains(operand(of, fields), what, *ignore_case),
         Filter::StartsWith { of, prefix, ignore_case } => starts_with(operand(of, fields), prefix, *ignore_case),
         Filter::EndsWith { of, suffix, ignore_case } => ends_with(operand(of, fields), suffix, *ignore_case),

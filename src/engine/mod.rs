@@ -19,6 +19,7 @@ mod explain;
 pub mod features;
 mod feed;
 mod filter;
+mod linear;
 mod machine;
 mod motion;
 pub mod output;
@@ -29,6 +30,7 @@ mod sequences;
 mod snapshot;
 pub mod store;
 mod subsets;
+mod terms;
 pub mod timers;
 mod value;
 

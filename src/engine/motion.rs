@@ -7,7 +7,8 @@
 use super::evaluate::{Seen, Work, mirrored};
 use super::features::Verdict;
 use super::program::{Program, Spec, State};
-use super::value::{Val, relate};
+use super::score::first;
+use super::value::{Number, Val, relate};
 use crate::lang::definition::{ArithmeticOp, Rel};
 use crate::model::Value;
 use crate::plan::node::{TermId, TermNode};
@@ -18,6 +19,12 @@ const CREEP_STEPS: usize = 64;
 
 /// Rounding of a few operations on doubles, generously.
 const ROUNDING: f64 = 1e-9;
+
+/// Two sides that differ by less than this share of themselves cannot be told apart.
+const NOISE: f64 = 1e-14;
+
+/// Longest step over sides that cannot be told apart: about 35 years. **Units:** milliseconds.
+const LEAP: i64 = 1 << 40;
 
 /// One side of a comparison.
 #[derive(Clone, Copy)]
@@ -70,10 +77,56 @@ impl Work {
                 _ => Verdict { holds: false, until: other.next, approx: false },
             };
         }
-        self.creep(program, left, rel, right, t)
+        for (age, rel, other) in [(left, rel, right), (right, mirrored(rel), left)] {
+            let Side::Term(age) = age else { continue };
+            let TermNode::Age(of) = &program.plan.terms[age as usize] else { continue };
+            if !matches!(other, Side::Term(other) if self.moves(program, other)) {
+                return self.compare_age(program, *of, rel, other, t);
+            }
+        }
+        self.compare_curve(program, left, rel, right, t).unwrap_or_else(|| self.creep(program, left, rel, right, t))
     }
 
-    fn side<'a>(&'a self, program: &'a Program, side: Side<'a>, t: Timestamp) -> Seen<'a> {
+    /// An age against what stands still: it reaches a bound at one millisecond and passes it at the next.
+    fn compare_age(&self, program: &Program, of: TermId, rel: Rel, bound: Side, t: Timestamp) -> Verdict {
+        let bound = self.side(program, bound, t);
+        let next = self.term(program, of, t).next.min(bound.next);
+        let (Some(x), Val::Number(Number::Exact { num, den, .. })) = (self.instant(program, of, t), bound.value) else {
+            return Verdict { holds: false, until: next, approx: false };
+        };
+        let holds = |t: Timestamp| relate(Val::duration(t - x), rel, bound.value, false);
+        let whole = num.div_euclid(den);
+        let turns = [whole + i128::from(num.rem_euclid(den) != 0), whole + 1];
+        let turns = turns.into_iter().filter_map(|ms| i64::try_from(ms).ok().map(|ms| x + Millis(ms)));
+        let now = holds(t);
+        let turn = turns.filter(|at| *at > t).find(|at| holds(*at) != now);
+        Verdict { holds: now, until: turn.map_or(next, |at| at.min(next)), approx: false }
+    }
+
+    /// `is known` of what moves.
+    pub fn known_moving(&self, program: &Program, term: TermId, t: Timestamp) -> Verdict {
+        let known = !self.term(program, term, t).value.is_missing();
+        Verdict { holds: known, until: self.known_until(program, term, t), approx: false }
+    }
+
+    /// Until when a term stays known, or unknown: what moves is unknown only where it stands on something unknown, or is divided by 0.
+    pub fn known_until(&self, program: &Program, term: TermId, t: Timestamp) -> Timestamp {
+        match &program.plan.terms[term as usize] {
+            TermNode::Score { .. } => Timestamp::MAX,
+            TermNode::Age(of) => self.term(program, *of, t).next,
+            TermNode::Arithmetic { op, left, right } if self.moves(program, term) => {
+                let until = self.known_until(program, *left, t).min(self.known_until(program, *right, t));
+                if *op == ArithmeticOp::Div && self.moves(program, *right) {
+                    until.min(self.compare_moving(program, Side::Term(*right), Rel::Eq, Side::Value(&Value::Int(0)), t).until)
+                } else {
+                    until
+                }
+            }
+            _ => self.term(program, term, t).next,
+        }
+    }
+
+    pub fn side<'a>(&'a self, program: &'a Program, side: Side<'a>, t: Timestamp) -> Seen<'a> {
         match side {
             Side::Term(term) => self.term(program, term, t),
             Side::Value(value) => Seen::fixed(Val::of_value(value)),
@@ -83,21 +136,36 @@ impl Work {
     fn creep(&self, program: &Program, left: Side, rel: Rel, right: Side, t: Timestamp) -> Verdict {
         let holds = |t: Timestamp| relate(self.side(program, left, t).value, rel, self.side(program, right, t).value, false);
         let now = holds(t);
-        let mut at = t;
+        let (mut at, mut leap) = (t, 1);
         for _ in 0..CREEP_STEPS {
+            let before = at;
             let (a, b) = (self.motion_of(program, left, at), self.motion_of(program, right, at));
-            let (still, next) = match (a, b) {
+            let (still, next, together) = match (a, b) {
                 (Ok(a), Ok(b)) => {
                     let (gap, rate) = ((a.value - b.value).abs(), a.rate + b.rate);
                     let apart = if rate == 0.0 { f64::INFINITY } else { gap / rate };
-                    (apart.min(a.horizon).min(b.horizon) * (1.0 - ROUNDING), a.next.min(b.next))
+                    let still = apart.min(a.horizon).min(b.horizon) * (1.0 - ROUNDING);
+                    (still, a.next.min(b.next), gap <= NOISE * (a.value.abs() + b.value.abs()))
                 }
                 // Missing until what stands still differs.
-                (a, b) => (f64::INFINITY, a.map_or_else(|n| n, |m| m.next).min(b.map_or_else(|n| n, |m| m.next))),
+                (a, b) => (f64::INFINITY, a.map_or_else(|n| n, |m| m.next).min(b.map_or_else(|n| n, |m| m.next)), false),
             };
-            let stepped = if still.is_finite() { at + Millis((still as i64).max(1)) } else { Timestamp::MAX };
+            let mut stepped = if still.is_finite() { at + Millis((still as i64).max(1)) } else { Timestamp::MAX };
+            if together {
+                // They may part with the next millisecond, or never: ever longer steps, and back to where they have parted.
+                stepped = stepped.max(at + Millis(leap));
+                leap = (leap * 2).min(LEAP);
+            } else {
+                leap = 1;
+            }
             at = stepped.min(next);
-            if at == Timestamp::MAX || holds(at) != now {
+            if at == Timestamp::MAX {
+                break;
+            }
+            if holds(at) != now {
+                if together {
+                    at = first(before, at, None, |t| holds(t) != now);
+                }
                 break;
             }
         }

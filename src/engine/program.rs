@@ -12,7 +12,7 @@ use super::features::extremes::{Extreme, ExtremesPlan};
 use super::features::keyed::KeyedSpec;
 use super::features::log::LogPlan;
 use super::features::{
-    Counter, Distinct, Extremes, FirstLast, InSession, Keep, Keyed, Log, Periods, PeriodsPlan, Reader, Ring, Sequence, SequenceSpec,
+    Counter, Distinct, Extremes, FirstLast, InSession, Keep, Keyed, Lists, Log, Periods, PeriodsPlan, Reader, Ring, Sequence, SequenceSpec,
     Session, Since,
 };
 use super::score::{Score, ScorePlan, decimal_to_f64};
@@ -36,10 +36,14 @@ pub struct Program {
     pub term_loads: Vec<Box<[FeatureId]>>,
     /// By term: what changes at most by the calendar.
     pub steps_seldom: Vec<bool>,
-    /// The feature that is the cart: the last one.
+    /// By node: the units that its terms read, which turn by themselves.
+    pub beneath: Vec<Box<[UnitId]>>,
+    /// The feature that is the cart, after those of the plan.
     pub cart: FeatureId,
     /// What ends a session.
     pub session_gap: Millis,
+    /// List records, after the cart.
+    pub lists: FeatureId,
     pub home: Currency,
     /// By definition: its name, shared by all its changes.
     pub names: Vec<Arc<str>>,
@@ -81,6 +85,7 @@ pub enum Spec {
     Since(Box<Spec>),
     /// Per key.
     Keyed(Box<KeyedSpec>),
+    Lists,
 }
 
 /// A feature of the customer at hand.
@@ -99,6 +104,7 @@ pub enum State {
     InSession(InSession),
     Since(Since),
     Keyed(Keyed),
+    Lists(Lists),
 }
 
 impl Program {
@@ -114,10 +120,13 @@ impl Program {
         let session_gap = settings.session_gap.unwrap_or(catalogue.workspace.session_gap);
         let cart = specs.len() as FeatureId;
         specs.push(Spec::Cart(CartPlan { home, buffer_max }));
+        let lists = specs.len() as FeatureId;
+        specs.push(Spec::Lists);
         let term_loads = (0..plan.terms.len()).map(|t| Loads::default().term(&plan, cart, t as TermId).done()).collect();
         let steps_seldom = (0..plan.terms.len()).map(|t| calendar::steps_seldom(&plan, t as TermId)).collect();
         let loads = plan.nodes.iter().map(|n| Loads::default().node(&plan, cart, &n.node).done()).collect();
         let names = plan.workspace().definitions.iter().map(|d| d.name.as_str().into()).collect();
+        let beneath = plan.nodes.iter().map(|n| super::terms::units_beneath(&plan, &n.node)).collect();
         let mut program = Program {
             names,
             plan,
@@ -125,8 +134,10 @@ impl Program {
             specs,
             loads,
             term_loads,
+            beneath,
             steps_seldom,
             cart,
+            lists,
             session_gap,
             home,
             initial: Vec::new(),
@@ -249,6 +260,8 @@ impl Loads {
                 return self.term(plan, cart, *of);
             }
             Node::CartEmpty | Node::CartHas(_) => self.features.push(cart),
+            // List records stand next to the cart.
+            Node::InList(_) => self.features.push(cart + 1),
             Node::Calendar(calendar) => {
                 self.features.extend(calendar.feature());
                 return calendar.term().into_iter().fold(self, |loads, term| loads.term(plan, cart, term));
@@ -259,6 +272,8 @@ impl Loads {
             | Node::HalfOpen { of, .. }
             | Node::Aged { of, .. }
             | Node::Next { of, .. }
+            | Node::Matches { of, .. }
+            | Node::Near { of, .. }
             | Node::Contains { of, .. }
             | Node::StartsWith { of, .. }
             | Node::EndsWith { of, .. }
@@ -276,6 +291,15 @@ impl Loads {
         self
     }
 
+    /// The same of a condition with all its operands.
+    fn deep(self, plan: &Plan, cart: FeatureId, node: NodeId) -> Loads {
+        match &plan.nodes[node as usize].node {
+            Node::And(all) | Node::Or(all) => all.iter().fold(self, |loads, n| loads.deep(plan, cart, *n)),
+            Node::Not(of) | Node::Held { operand: of, .. } => self.deep(plan, cart, *of),
+            leaf => self.node(plan, cart, leaf),
+        }
+    }
+
     fn term(mut self, plan: &Plan, cart: FeatureId, term: TermId) -> Loads {
         match &plan.terms[term as usize] {
             TermNode::Quantity { feature, .. } => self.whole(plan, *feature),
@@ -284,10 +308,14 @@ impl Loads {
             }
             TermNode::CartValue | TermNode::CartQuantity | TermNode::CartItems | TermNode::CartChangedAt => self.features.push(cart),
             TermNode::Arithmetic { left, right, .. } => return self.term(plan, cart, *left).term(plan, cart, *right),
-            TermNode::Age(of) | TermNode::Calendar(CalendarTerm::Midnight { of, .. }) => return self.term(plan, cart, *of),
+            TermNode::Age(of) | TermNode::Band { of, .. } | TermNode::Calendar(CalendarTerm::Midnight { of, .. }) => {
+                return self.term(plan, cart, *of);
+            }
+            TermNode::Points(rules) => return rules.iter().fold(self, |loads, (_, node)| loads.deep(plan, cart, *node)),
             TermNode::Literal(_)
             | TermNode::Trait { .. }
             | TermNode::FirstSeen
+            | TermNode::Bucket(_)
             | TermNode::Key { .. }
             | TermNode::Calendar(CalendarTerm::Local { .. } | CalendarTerm::Band { .. }) => {}
         }
@@ -326,6 +354,7 @@ impl State {
             Spec::InSession(inner) => State::InSession(InSession::new(inner)),
             Spec::Since(inner) => State::Since(Since::new(inner)),
             Spec::Keyed(_) => State::Keyed(Keyed::default()),
+            Spec::Lists => State::Lists(Lists::default()),
         }
     }
 
@@ -346,6 +375,7 @@ impl State {
             State::InSession(s) => s.clear(),
             State::Since(s) => s.clear(),
             State::Keyed(s) => s.clear(),
+            State::Lists(s) => s.clear(),
         }
     }
 
@@ -388,6 +418,7 @@ impl State {
             (State::Score(s), Spec::Score(_)) => *s = Score::decode(base, reader),
             (State::Sequence(s), Spec::Sequence(spec)) => s.decode(spec, base, reader),
             (State::Cart(s), Spec::Cart(plan)) => s.decode(plan, base, reader),
+            (State::Lists(s), Spec::Lists) => s.decode(base, reader),
             (State::Session(s), Spec::Session { .. }) => *s = Session::decode(base, reader),
             (State::InSession(s), Spec::InSession(inner)) => s.decode(inner, base, reader),
             (State::Since(s), Spec::Since(inner)) => s.decode(inner, base, reader),
@@ -413,6 +444,7 @@ impl State {
             (State::InSession(s), Spec::InSession(inner)) => s.encode(inner, base, out),
             (State::Since(s), Spec::Since(inner)) => s.encode(inner, base, out),
             (State::Keyed(s), Spec::Keyed(spec)) => s.encode(spec, base, out),
+            (State::Lists(s), Spec::Lists) => s.encode(base, out),
             _ => panic!("a feature's state is of another kind than its specification"),
         }
     }

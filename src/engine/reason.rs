@@ -10,7 +10,7 @@ use super::value::Val;
 use crate::limits::{REASON_TEXT_BYTES_MAX, REASONS_MAX};
 use crate::model::Reason;
 use crate::plan::delays::Delays;
-use crate::plan::node::{Node, NodeId, SegmentUnit, TermId, UnitId};
+use crate::plan::node::{Node, NodeId, SegmentUnit, TermId, TermNode, UnitId};
 use crate::time::{Millis, Timestamp};
 
 /// The leaves that made the segment's condition what it is now, at most [`REASONS_MAX`]; `why` where it has delays and the like.
@@ -137,6 +137,9 @@ fn cut(text: &str) -> Box<str> {
 /// What a condition sees, as people read it.
 pub fn observed(program: &Program, work: &mut Work, id: NodeId, t: Timestamp) -> String {
     let shown = |work: &mut Work, term: TermId| {
+        if let TermNode::Bucket(salt) = program.plan.terms[term as usize] {
+            return work.bucket_shown(program, salt);
+        }
         work.load_of_term(program, term);
         work.term(program, term, t).value.to_value().to_string()
     };
@@ -164,7 +167,7 @@ pub fn observed(program: &Program, work: &mut Work, id: NodeId, t: Timestamp) ->
             Val::score(work.score(program, *feature, t)).to_value().to_string()
         }
         Node::Compare { left, right, .. } => {
-            let literal = |term: TermId| matches!(program.plan.terms[term as usize], crate::plan::node::TermNode::Literal(_));
+            let literal = |term: TermId| matches!(program.plan.terms[term as usize], TermNode::Literal(_));
             let (left, right) = (*left, *right);
             match (literal(left), literal(right)) {
                 (true, false) => shown(work, right),
@@ -175,6 +178,8 @@ pub fn observed(program: &Program, work: &mut Work, id: NodeId, t: Timestamp) ->
         Node::Between { of, .. }
         | Node::Member { of, .. }
         | Node::HalfOpen { of, .. }
+        | Node::Matches { of, .. }
+        | Node::Near { of, .. }
         | Node::Contains { of, .. }
         | Node::StartsWith { of, .. }
         | Node::EndsWith { of, .. }
@@ -195,6 +200,7 @@ pub fn observed(program: &Program, work: &mut Work, id: NodeId, t: Timestamp) ->
         Node::Consent { slot, .. } => consent::observed(work, *slot, t),
         Node::InSegment { unit, .. } => if work.customer.is_member(*unit) { "member" } else { "no member" }.into(),
         Node::Calendar(node) => super::calendar::observed(program, work, node, t),
+        Node::InList(_) => if work.node(program, id, t).holds { "member" } else { "no member" }.into(),
         Node::CartEmpty | Node::CartHas(_) => {
             work.load(program, program.cart);
             let items = work.cart(program).summary().items;

@@ -90,52 +90,13 @@ impl Score {
             return Verdict::fixed(holds);
         }
         let end = self.at.max(t) + Millis(plan.half_life.0.saturating_mul(HALF_LIVES_TO_ZERO));
-        Verdict { holds, until: self.first(t, end, self.guess(plan, threshold), |t| turned(order(t))), approx: false }
+        Verdict { holds, until: first(t, end, self.guess(plan, threshold), |t| turned(order(t))), approx: false }
     }
 
     /// About when the score meets the threshold.
     fn guess(&self, plan: &ScorePlan, threshold: f64) -> Option<Timestamp> {
         let ratio = self.value / threshold;
         (ratio.is_finite() && ratio >= 1.0).then(|| self.at + Millis((log2(ratio) * plan.half_life.0 as f64) as i64))
-    }
-
-    /// The first instant in `(from, end]` at which `turned`, which is false at `from` and monotone; never where it is not true at `end`.
-    fn first(&self, from: Timestamp, end: Timestamp, guess: Option<Timestamp>, turned: impl Fn(Timestamp) -> bool) -> Timestamp {
-        let (mut low, mut high) = (from.0, end.0);
-        if let Some(guess) = guess.map(|g| g.0.saturating_add(1)).filter(|g| *g > low && *g < high) {
-            // The guess is good to a millisecond or so: close in on it from both sides with growing steps.
-            if turned(Timestamp(guess)) {
-                high = guess;
-                let mut step = 1;
-                while high.saturating_sub(step) > low {
-                    if !turned(Timestamp(high - step)) {
-                        low = high - step;
-                        break;
-                    }
-                    high -= step;
-                    step *= 4;
-                }
-            } else {
-                low = guess;
-                let mut step = 1;
-                while low.saturating_add(step) < high {
-                    if turned(Timestamp(low + step)) {
-                        high = low + step;
-                        break;
-                    }
-                    low += step;
-                    step *= 4;
-                }
-            }
-        }
-        if !turned(Timestamp(high)) {
-            return Timestamp::MAX;
-        }
-        while i128::from(high) - i128::from(low) > 1 {
-            let middle = low.midpoint(high);
-            if turned(Timestamp(middle)) { high = middle } else { low = middle }
-        }
-        Timestamp(high)
     }
 
     pub fn encode(&self, base: Timestamp, out: &mut Vec<u8>) {
@@ -161,6 +122,45 @@ impl Score {
         }
         score
     }
+}
+
+/// The first instant in `(from, end]` at which `turned`, which is false at `from` and monotone; never where it is not true at `end`.
+pub fn first(from: Timestamp, end: Timestamp, guess: Option<Timestamp>, turned: impl Fn(Timestamp) -> bool) -> Timestamp {
+    let (mut low, mut high) = (from.0, end.0);
+    if let Some(guess) = guess.map(|g| g.0.saturating_add(1)).filter(|g| *g > low && *g < high) {
+        // The guess is good to a millisecond or so: close in on it from both sides with growing steps.
+        if turned(Timestamp(guess)) {
+            high = guess;
+            let mut step = 1;
+            while high.saturating_sub(step) > low {
+                if !turned(Timestamp(high - step)) {
+                    low = high - step;
+                    break;
+                }
+                high -= step;
+                step *= 4;
+            }
+        } else {
+            low = guess;
+            let mut step = 1;
+            while low.saturating_add(step) < high {
+                if turned(Timestamp(low + step)) {
+                    high = low + step;
+                    break;
+                }
+                low += step;
+                step *= 4;
+            }
+        }
+    }
+    if !turned(Timestamp(high)) {
+        return Timestamp::MAX;
+    }
+    while i128::from(high) - i128::from(low) > 1 {
+        let middle = low.midpoint(high);
+        if turned(Timestamp(middle)) { high = middle } else { low = middle }
+    }
+    Timestamp(high)
 }
 
 /// `points * 2^-(age / half_life)`; ages below 0 count as 0.
@@ -199,7 +199,7 @@ fn exp2_minus(x: f64) -> f64 {
 }
 
 /// The logarithm to base 2 of a finite x >= 1, good to about 1e-15 of itself: a guess that is then corrected.
-fn log2(x: f64) -> f64 {
+pub fn log2(x: f64) -> f64 {
     let bits = x.to_bits();
     let mut exponent = (bits >> 52) as i64 - 1_023;
     let mut m = f64::from_bits(bits & ((1 << 52) - 1) | 1_023 << 52);

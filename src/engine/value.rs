@@ -7,7 +7,8 @@ use std::cmp::Ordering;
 use super::batch::{Batch, Datum};
 use super::features::codec::{Items, ValueRef};
 use crate::lang::definition::{ArithmeticOp, Rel};
-use crate::model::{Currency, Decimal, Money, Value};
+use crate::lang::pattern::Pattern;
+use crate::model::{Circle, Currency, Decimal, Money, Value};
 use crate::plan::feature::NumberUnit;
 use crate::plan::window::{Ratio, satisfies};
 use crate::time::{Millis, Timestamp};
@@ -142,6 +143,10 @@ impl<'a> Val<'a> {
 
     pub fn money(minor: i64, currency: Currency) -> Val<'a> {
         Val::Number(money(minor, currency))
+    }
+
+    pub fn decimal(d: Decimal) -> Val<'a> {
+        Val::Number(decimal(d.0))
     }
 
     pub fn score(s: f64) -> Val<'a> {
@@ -453,6 +458,16 @@ pub fn ends_with(of: Val, suffix: &str, ignore_case: bool) -> bool {
         Val::Text(text) => text.ends_with(suffix),
         _ => false,
     }
+}
+
+/// Text in which a pattern is found.
+pub fn matches(of: Val, pattern: &Pattern) -> bool {
+    matches!(of, Val::Text(text) if pattern.found_in(text))
+}
+
+/// A place inside a circle.
+pub fn is_near(of: Val, circle: &Circle) -> bool {
+    matches!(of, Val::Geo { lat, lon } if circle.contains(lat, lon))
 }
 
 pub fn contains(of: Val, what: &crate::lang::definition::Containment, ignore_case: bool) -> bool {

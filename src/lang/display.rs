@@ -542,7 +542,8 @@ fn spelling(of: &Term) -> Spelling {
     }
 }
 
-fn share(millionths: i64) -> String {
+/// A share of the whole, given in millionths, as a percentage: `9.5169%`.
+pub fn share(millionths: i64) -> String {
     // Millionths of the whole are ten-thousandths of a percent.
     format!("{}%", Decimal(millionths.saturating_mul(100)))
 }

@@ -10,6 +10,7 @@ mod diagnostic;
 pub mod display;
 mod lexer;
 mod parser;
+pub mod pattern;
 mod source;
 mod supported;
 mod tree;

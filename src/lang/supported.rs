@@ -41,23 +41,12 @@ pub(crate) enum Form {
 
 /// Form and how a message calls it.
 const NOT_EVALUATED: &[(Form, &str)] = &[
-    (Form::Points, "`points`"),
     (Form::Stages, "`stages`"),
     (Form::SequenceWindow, "such a window of a sequence"),
     (Form::Crossed, "`entered segment` and `left segment`"),
-    (Form::InList, "`in list`"),
     (Form::Rank, "`in top` and `in bottom`"),
     (Form::Ntile, "`ntile`"),
-    (Form::Band, "`band`"),
-    (Form::Age, "`age`"),
-    (Form::Bucket, "`bucket`"),
-    (Form::Matches, "`matches`"),
-    (Form::Near, "`within .. of geo(..)`"),
-    (Form::TraitChanged, "`trait_changed`"),
-    (Form::HasOfList, "`has` on anything but `cart.items`"),
     (Form::Backfill, "`backfill`"),
-    (Form::ScoreArithmetic, "arithmetic with a score"),
-    (Form::ScoreAgainstTerm, "a score compared with anything but a number"),
 ];
 
 impl Form {

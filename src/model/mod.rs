@@ -4,6 +4,7 @@
 pub mod calendar;
 pub mod catalogue;
 pub mod change;
+pub mod geo;
 pub mod money;
 pub mod value;
 
@@ -12,5 +13,6 @@ pub use catalogue::{
     CartAction, CartRule, Catalogue, EventType, InstantFormat, MoneyCurrency, Property, Purpose, Trait, Type, WorkspaceSettings,
 };
 pub use change::{Cause, CauseEvent, Change, ChangeKind, DeadLetterReason, Membership, Origin, Reason, change_id};
+pub use geo::Circle;
 pub use money::{Currency, Money};
 pub use value::{Decimal, Value};

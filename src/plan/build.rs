@@ -13,7 +13,7 @@ use super::{CartPlan, Zones, threshold};
 use crate::ids::DefinitionIndex;
 use crate::lang::definition::{Aggregate, CartPath, DefinitionKind, Expr, Path, Segment, Selector, Term, Window, Workspace, Zone};
 use crate::lang::display;
-use crate::model::Type;
+use crate::model::{Circle, Type};
 use crate::time::Millis;
 
 /// A selector as it was checked, with what it feeds.
@@ -54,6 +54,7 @@ pub(super) struct Builder<'w> {
     pub zone: ZoneRef,
     /// By what the aggregate that is being built files its events, and how many periods it needs; `None` where that is not by the calendar.
     pub axis: Option<(Axis, u32)>,
+    pub salts: Vec<Box<str>>,
 }
 
 /// The checker lets through only what this version evaluates (E16).
@@ -86,6 +87,7 @@ impl<'w> Builder<'w> {
             zones,
             zone: zones.resolve(&Zone::Customer),
             axis: None,
+            salts: Vec::new(),
         }
     }
 
@@ -98,7 +100,8 @@ impl<'w> Builder<'w> {
                 DefinitionKind::Score(_) => {
                     self.score(index);
                 }
-                DefinitionKind::Points(_) => refused("`points`"),
+                // Built where it is used.
+                DefinitionKind::Points(_) => {}
                 DefinitionKind::Stages(_) => refused("`stages`"),
             }
         }
@@ -149,10 +152,11 @@ impl<'w> Builder<'w> {
 
     fn term_open(&self, term: TermId) -> bool {
         match &self.terms[term as usize] {
-            TermNode::FirstSeen => true,
+            TermNode::FirstSeen | TermNode::Bucket(_) => true,
             TermNode::Arithmetic { left, right, .. } => self.term_open(*left) || self.term_open(*right),
-            TermNode::Age(of) | TermNode::Calendar(CalendarTerm::Midnight { of, .. }) => self.term_open(*of),
             TermNode::Calendar(CalendarTerm::Local { .. } | CalendarTerm::Band { .. }) => true,
+            TermNode::Age(of) | TermNode::Band { of, .. } | TermNode::Calendar(CalendarTerm::Midnight { of, .. }) => self.term_open(*of),
+            TermNode::Points(rules) => rules.iter().any(|(_, node)| self.nodes[*node as usize].open),
             _ => false,
         }
     }
@@ -202,6 +206,9 @@ impl<'w> Builder<'w> {
                 Node::InSegment { unit, definition: *definition }
             }
             Expr::TimeIn { of, window } => self.time_in(of, window),
+            Expr::InList(list) => Node::InList(*list),
+            Expr::Matches { of, pattern } => Node::Matches { of: self.term(of), pattern: filter::pattern(pattern) },
+            Expr::Near { of, metres, lat, lon } => Node::Near { of: self.term(of), circle: Circle::new(*lat, *lon, *metres) },
             Expr::Contains { of, what, ignore_case } => Node::Contains { of: self.term(of), what: what.clone(), ignore_case: *ignore_case },
             Expr::StartsWith { of, prefix, ignore_case } => {
                 Node::StartsWith { of: self.term(of), prefix: prefix.as_str().into(), ignore_case: *ignore_case }
@@ -215,21 +222,15 @@ impl<'w> Builder<'w> {
             Expr::Has { of: Term::Path(Path::Cart(_)), filter } => Node::CartHas(filter::compile(filter, &self.cart.scope())),
             Expr::Has { of, filter } => {
                 let inner = match of {
-                    Term::Path(Path::Trait { ty: Type::List(element), .. }) => match &**element {
-                        Type::Record(properties) => Scope::of_record(properties),
-                        _ => Scope::default(),
-                    },
+                    Term::Path(Path::Trait { ty, .. }) | Term::OfEvent { ty, .. } => Scope::of_element(ty),
                     _ => Scope::default(),
                 };
                 Node::Has { of: self.term(of), filter: filter::compile(filter, &inner) }
             }
             Expr::Sequence(sequence) => self.sequence(sequence),
-            Expr::InList(_) => refused("`in list`"),
             Expr::Crossed { .. } => refused("`entered segment`"),
             Expr::Consent(purpose) => self.consent(*purpose),
             Expr::NofM { .. } | Expr::Anniversary { .. } => refused("a condition by the calendar that is none"),
-            Expr::Matches { .. } => refused("`matches`"),
-            Expr::Near { .. } => refused("`within .. of geo`"),
             Expr::Rank { .. } => refused("a rank"),
         };
         self.leaf(expr, node)
@@ -328,6 +329,24 @@ impl<'w> Builder<'w> {
         id
     }
 
+    fn points(&mut self, definition: DefinitionIndex) -> Box<[(i64, NodeId)]> {
+        let workspace = self.workspace;
+        let DefinitionKind::Points(points) = &workspace.definitions[definition.at()].kind else { refused("points that are none") };
+        let zone = std::mem::replace(&mut self.zone, self.zones.resolve(&Zone::Customer));
+        let rules = points.rules.iter().map(|(points, when)| (points.0, self.expr(when))).collect();
+        self.zone = zone;
+        rules
+    }
+
+    /// The place of a salt among those of all buckets.
+    fn salt(&mut self, salt: &str) -> u32 {
+        let place = self.salts.iter().position(|s| **s == *salt).unwrap_or_else(|| {
+            self.salts.push(salt.into());
+            self.salts.len() - 1
+        });
+        place as u32
+    }
+
     pub(super) fn term_node(&mut self, term: TermNode) -> TermId {
         let key = format!("{term:?}");
         if let Some(id) = self.term_ids.get(&key) {
@@ -392,11 +411,11 @@ impl<'w> Builder<'w> {
             }
             Term::Score(definition) => TermNode::Score { feature: self.score(*definition) },
             Term::Age(of) => TermNode::Age(self.instant_term(of)),
-            Term::Points(_) => refused("`points`"),
+            Term::Band { of, bounds } => TermNode::Band { of: self.term(of), bounds: bounds.clone().into() },
+            Term::Points(definition) => TermNode::Points(self.points(*definition)),
+            Term::Bucket(salt) => TermNode::Bucket(self.salt(salt)),
             Term::Stage(_) => refused("`stage`"),
-            Term::Bucket(_) => refused("`bucket`"),
             Term::Ntile { .. } => refused("`ntile`"),
-            Term::Band { .. } => refused("`band`"),
             Term::Key => TermNode::Key { unit: self.keys_unit() },
         };
         self.term_node(node)
@@ -429,7 +448,7 @@ pub(super) fn age_window(window: &Window) -> AgeWindow {
 }
 
 /// Terms that a condition reads.
-pub(super) fn terms_of(node: &Node) -> Vec<TermId> {
+pub(crate) fn terms_of(node: &Node) -> Vec<TermId> {
     match node {
         Node::Compare { left, right, .. } => vec![*left, *right],
         Node::Between { of, low, high } => vec![*of, *low, *high],
@@ -438,6 +457,8 @@ pub(super) fn terms_of(node: &Node) -> Vec<TermId> {
         | Node::Aged { of, .. }
         | Node::InSession { of, .. }
         | Node::Next { of, .. }
+        | Node::Matches { of, .. }
+        | Node::Near { of, .. }
         | Node::Contains { of, .. }
         | Node::StartsWith { of, .. }
         | Node::EndsWith { of, .. }

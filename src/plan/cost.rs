@@ -19,9 +19,10 @@ impl Builder<'_> {
             Node::Score { .. } => 12,
             Node::SomeKey { of, .. } => 8 * self.cost(*of),
             Node::FirstSince { .. } => 5,
-            Node::CartEmpty => 3,
-            Node::CartHas(_) => 10,
             Node::Calendar(calendar) => 4 + calendar.feature().map_or(0, |f| self.feature_cost(f)),
+            Node::CartEmpty | Node::InList(_) => 3,
+            Node::CartHas(_) => 10,
+            Node::Matches { of, .. } | Node::Near { of, .. } => 8 + self.term_cost(*of),
             leaf => 1 + terms_of(leaf).iter().map(|t| self.term_cost(*t)).sum::<u32>(),
         }
     }
@@ -50,6 +51,10 @@ impl Builder<'_> {
             | TermNode::Score { feature } => self.feature_cost(*feature),
             TermNode::Arithmetic { left, right, .. } => 2 + self.term_cost(*left) + self.term_cost(*right),
             TermNode::Calendar(_) => 4,
+            // The customer's bucket is a hash that is computed once a record.
+            TermNode::Bucket(_) => 6,
+            TermNode::Band { of, .. } => 1 + self.term_cost(*of),
+            TermNode::Points(rules) => rules.iter().map(|(_, node)| self.cost(*node)).sum(),
             TermNode::Age(of) => 1 + self.term_cost(*of),
         }
     }

@@ -9,7 +9,7 @@ use super::delays::edge;
 use super::feature::{Edge, FeatureId, FeatureKind, Quantity};
 use super::node::{Node, NodeId, TermId, TermNode, UnitId, UnitKind};
 use super::window::AgeWindow;
-use crate::ids::TraitIndex;
+use crate::ids::{ListIndex, TraitIndex};
 use crate::lang::definition::{DefinitionKind, Rel};
 use crate::time::Millis;
 
@@ -46,6 +46,7 @@ pub(super) const NEVER: Matters = Matters { at_all: false, delay: None };
 pub(super) enum Source {
     Feature(FeatureId),
     Trait(TraitIndex),
+    List(ListIndex),
     Cart,
     Unit(UnitId),
     /// A record may take entries from a feature.
@@ -55,13 +56,15 @@ pub(super) enum Source {
 #[derive(Debug, Default)]
 pub(super) struct Reverse {
     pub traits: Vec<Vec<Edge>>,
+    pub lists: Vec<Vec<Edge>>,
     pub cart: Vec<Edge>,
 }
 
 impl Builder<'_> {
     /// Fills the edges of features and the dependents of units, and returns those of traits and cart.
     pub(super) fn edges(&mut self) -> Reverse {
-        let mut reverse = Reverse { traits: vec![Vec::new(); self.trait_slots()], cart: Vec::new() };
+        let lists = vec![Vec::new(); self.workspace.catalogue.lists.len()];
+        let mut reverse = Reverse { traits: vec![Vec::new(); self.trait_slots()], lists, cart: Vec::new() };
         for unit in 0..self.units.len() as UnitId {
             let mut found = Vec::new();
             let mut ways = |enter: (NodeId, bool), exit: (NodeId, bool)| {
@@ -86,6 +89,7 @@ impl Builder<'_> {
                 match source {
                     Source::Feature(feature) => edge(&mut self.features[feature as usize].edges, unit, enters, exits),
                     Source::Trait(index) => edge(&mut reverse.traits[index.at()], unit, enters, exits),
+                    Source::List(index) => edge(&mut reverse.lists[index.at()], unit, enters, exits),
                     Source::Cart => edge(&mut reverse.cart, unit, enters, exits),
                     Source::Losses(feature) => {
                         let losses = &mut self.features[feature as usize].losses;
@@ -106,7 +110,7 @@ impl Builder<'_> {
     }
 
     /// Tells of everything that a condition reads whether one more record can raise (`up`) or lower the condition.
-    pub(super) fn reads(&self, node: NodeId, up: bool, tell: &mut impl FnMut(Source, Matters)) {
+    pub(super) fn reads(&self, node: NodeId, up: bool, tell: &mut dyn FnMut(Source, Matters)) {
         let of_terms = |node: &Node, effect: Effect, tell: &mut dyn FnMut(Source, Matters)| {
             for term in terms_of(node) {
                 self.term_sources(term, &mut |source| tell(source, effect.matters(up)));
@@ -142,6 +146,7 @@ impl Builder<'_> {
             }
             Node::CartEmpty | Node::CartHas(_) => tell(Source::Cart, ALWAYS),
             Node::Calendar(calendar) => self.calendar_reads(calendar, up, tell),
+            Node::InList(list) => tell(Source::List(*list), ALWAYS),
             // A newer newest event only ever brings an instant nearer.
             node @ Node::Aged { of, window } => {
                 let newest = matches!(self.terms[*of as usize], TermNode::RingEnd { newest: true, .. });
@@ -158,7 +163,7 @@ impl Builder<'_> {
     }
 
     /// A feature, and whose session or key it depends on.
-    fn tell_of(&self, feature: FeatureId, matters: Matters, tell: &mut impl FnMut(Source, Matters)) {
+    fn tell_of(&self, feature: FeatureId, matters: Matters, tell: &mut dyn FnMut(Source, Matters)) {
         tell(Source::Feature(feature), matters);
         self.beyond_entries(feature, &mut |source| tell(source, ALWAYS));
     }
@@ -207,7 +212,7 @@ impl Builder<'_> {
         }
     }
 
-    fn calendar_reads(&self, calendar: &CalendarNode, up: bool, tell: &mut impl FnMut(Source, Matters)) {
+    fn calendar_reads(&self, calendar: &CalendarNode, up: bool, tell: &mut dyn FnMut(Source, Matters)) {
         self.zone_source(calendar.zone(), &mut |source| tell(source, ALWAYS));
         if let Some(term) = calendar.term() {
             self.term_sources(term, &mut |source| tell(source, ALWAYS));
@@ -230,7 +235,7 @@ impl Builder<'_> {
 
     fn term_sources(&self, term: TermId, tell: &mut dyn FnMut(Source)) {
         match &self.terms[term as usize] {
-            TermNode::Literal(_) | TermNode::FirstSeen => {}
+            TermNode::Literal(_) | TermNode::FirstSeen | TermNode::Bucket(_) => {}
             TermNode::Key { unit } => tell(Source::Unit(*unit)),
             TermNode::Trait { index, .. } => tell(Source::Trait(*index)),
             TermNode::CartValue | TermNode::CartQuantity | TermNode::CartItems | TermNode::CartChangedAt => tell(Source::Cart),
@@ -245,7 +250,18 @@ impl Builder<'_> {
                 self.term_sources(*left, tell);
                 self.term_sources(*right, tell);
             }
-            TermNode::Age(of) => self.term_sources(*of, tell),
+            TermNode::Age(of) | TermNode::Band { of, .. } => self.term_sources(*of, tell),
+            TermNode::Points(rules) => {
+                for (_, node) in rules {
+                    for up in [true, false] {
+                        self.reads(*node, up, &mut |source, matters| {
+                            if matters.at_all {
+                                tell(source);
+                            }
+                        });
+                    }
+                }
+            }
             TermNode::Calendar(calendar) => {
                 self.zone_source(calendar.zone(), tell);
                 if let CalendarTerm::Midnight { of, .. } = calendar {

@@ -5,7 +5,8 @@
 
 use super::calendar::{LocalTest, ZoneRef};
 use crate::lang::definition::{ArithmeticOp, Containment, Expr, LocalPath, Path, Rel, Term};
-use crate::model::{Property, Type, Value};
+use crate::lang::pattern::Pattern;
+use crate::model::{Circle, Property, Type, Value};
 
 /// Where a value stands in a record: slot, then fields of nested records.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +59,14 @@ pub enum Filter {
         from: Value,
         to: Value,
     },
+    Matches {
+        of: Operand,
+        pattern: Pattern,
+    },
+    Near {
+        of: Operand,
+        circle: Circle,
+    },
     Contains {
         of: Operand,
         what: Containment,
@@ -108,6 +117,17 @@ impl Scope {
         Scope { zone: Some(zone), ..self.clone() }
     }
 
+    /// The fields of a list's elements, where they are records.
+    pub fn of_element(ty: &Type) -> Scope {
+        match ty {
+            Type::List(element) => match &**element {
+                Type::Record(properties) => Scope::of_record(properties),
+                _ => Scope::default(),
+            },
+            _ => Scope::default(),
+        }
+    }
+
     /// The place of a path and the type of what stands there.
     pub fn resolve(&self, path: &[String]) -> (Operand, Option<Type>) {
         let Some((first, rest)) = path.split_first() else { return (Operand::Absent, None) };
@@ -144,6 +164,8 @@ pub fn compile(expr: &Expr, scope: &Scope) -> Filter {
             Filter::Member { of: operand(of, scope), values: values.clone().into(), ignore_case: *ignore_case }
         }
         Expr::HalfOpen { of, from, to } => Filter::HalfOpen { of: operand(of, scope), from: from.clone(), to: to.clone() },
+        Expr::Matches { of, pattern: text } => Filter::Matches { of: operand(of, scope), pattern: pattern(text) },
+        Expr::Near { of, metres, lat, lon } => Filter::Near { of: operand(of, scope), circle: Circle::new(*lat, *lon, *metres) },
         Expr::Contains { of, what, ignore_case } => {
             Filter::Contains { of: operand(of, scope), what: what.clone(), ignore_case: *ignore_case }
         }
@@ -158,11 +180,8 @@ pub fn compile(expr: &Expr, scope: &Scope) -> Filter {
         Expr::Has { of, filter } => {
             let (of, inner) = match of {
                 Term::Path(Path::Property { path, .. }) => match scope.resolve(path) {
-                    (of, Some(Type::List(element))) => match *element {
-                        Type::Record(properties) => (of, Scope::of_record(&properties)),
-                        _ => (of, Scope::default()),
-                    },
-                    (_, _) => (Operand::Absent, Scope::default()),
+                    (of, Some(ty)) => (of, Scope::of_element(&ty)),
+                    (_, None) => (Operand::Absent, Scope::default()),
                 },
                 other => (operand(other, scope), Scope::default()),
             };
@@ -170,6 +189,11 @@ pub fn compile(expr: &Expr, scope: &Scope) -> Filter {
         }
         other => panic!("{other:?} in a filter is refused by the checker"),
     }
+}
+
+/// **Panics:** on a pattern that the checker refuses (E14).
+pub fn pattern(text: &str) -> Pattern {
+    Pattern::new(text).unwrap_or_else(|error| panic!("pattern /{text}/ is refused by the checker: {error}"))
 }
 
 fn operand(term: &Term, scope: &Scope) -> Operand {

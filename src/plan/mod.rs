@@ -43,6 +43,7 @@ use crate::lang::Workspace;
 use crate::lang::definition::EventRef;
 use crate::model::{Property, Type};
 
+pub(crate) use build::terms_of;
 pub use report::SegmentReport;
 
 /// A set of definitions, ready to be run by any number of engines.
@@ -65,9 +66,13 @@ pub struct Plan {
     pub unit_of: Vec<Option<UnitId>>,
     /// By trait; then by purpose ([`delays::consent_slot`]).
     pub trait_edges: Vec<Vec<Edge>>,
+    /// By list.
+    pub list_edges: Vec<Vec<Edge>>,
     pub cart_edges: Vec<Edge>,
     pub cart: CartPlan,
     pub zones: Zones,
+    /// Of all buckets.
+    pub salts: Vec<Box<str>>,
 }
 
 /// What a cart line keeps beside product, variant, quantity and price.
@@ -95,7 +100,7 @@ impl Plan {
         let mut builder = Builder::new(&workspace, cart);
         let reverse = builder.build();
         let routes = routes(&builder, &schema);
-        let Builder { selectors, features, session, nodes, terms, units, unit_of, cart, zones, .. } = builder;
+        let Builder { selectors, features, session, nodes, terms, units, unit_of, cart, zones, salts, .. } = builder;
         Plan {
             schema: Arc::new(schema),
             selectors: selectors.into_iter().map(|s| s.selector.text).collect(),
@@ -107,9 +112,11 @@ impl Plan {
             units,
             unit_of,
             trait_edges: reverse.traits,
+            list_edges: reverse.lists,
             cart_edges: reverse.cart,
             cart,
             zones,
+            salts,
             workspace,
         }
     }
@@ -174,14 +181,9 @@ fn event_scope(schema: &Schema, event: EventIndex) -> Scope {
     Scope::of_names(ty.iter().zip(slots).map(|(p, slot)| (p.name.clone(), *slot, p.ty.clone())))
 }
 
-/// `trait_changed` with its properties; `from` and `to` have the trait's own type.
-fn trait_changed_scope() -> Scope {
-    Scope::of_names(["name", "from", "to"].iter().enumerate().map(|(i, n)| ((*n).to_string(), Some(i as u16), Type::Text)))
-}
-
 fn routes(builder: &Builder, schema: &Schema) -> Vec<Route> {
     let n = schema.catalogue.events.len();
-    let scopes: Vec<Scope> = (0..n).map(|e| event_scope(schema, EventIndex(e as u16))).chain([trait_changed_scope()]).collect();
+    let scopes: Vec<Scope> = (0..n).map(|e| event_scope(schema, EventIndex(e as u16))).collect();
     let mut routes = vec![Route::default(); n + 1];
     for (id, build) in builder.selectors.iter().enumerate() {
         for member in &build.selector.members {
@@ -189,6 +191,14 @@ fn routes(builder: &Builder, schema: &Schema) -> Vec<Route> {
                 let e = match event {
                     EventRef::Catalogue(event) => event.at(),
                     EventRef::TraitChanged => n,
+                };
+                let changed;
+                let scope = match scopes.get(e) {
+                    Some(scope) => scope,
+                    None => {
+                        changed = Scope::of_record(&selector::trait_changed(&schema.catalogue, member.filter.as_ref()));
+                        &changed
+                    }
                 };
                 let route = &mut routes[e];
                 let at = match route.selectors.last() {
@@ -199,8 +209,8 @@ fn routes(builder: &Builder, schema: &Schema) -> Vec<Route> {
                     _ => {
                         let feeds = build.feeds.iter().map(|(feature, role)| Feed {
                             feature: *feature,
-                            what: fed(&builder.features[*feature as usize], *role, &scopes[e]),
-                            key: builder.features[*feature as usize].within.key.as_ref().map(|path| scopes[e].resolve(path).0),
+                            what: fed(&builder.features[*feature as usize], *role, scope),
+                            key: builder.features[*feature as usize].within.key.as_ref().map(|path| scope.resolve(path).0),
                         });
                         route.selectors.push(RouteSelector { selector: id as u32, repeated: false, feeds: feeds.collect() });
                         route.selectors.len() - 1
@@ -208,8 +218,8 @@ fn routes(builder: &Builder, schema: &Schema) -> Vec<Route> {
                 };
                 let local = member.filter.as_ref().is_some_and(calendar::asks_local);
                 let filter = member.filter.as_ref().map(|f| match local {
-                    true => filter::compile(f, &scopes[e].in_zone(build.zone)),
-                    false => filter::compile(f, &scopes[e]),
+                    true => filter::compile(f, &scope.clone().in_zone(build.zone)),
+                    false => filter::compile(f, scope),
                 });
                 route.local |= local;
                 route.add(at as u32, filter);

@@ -7,9 +7,10 @@ use super::delays::Delays;
 use super::feature::{FeatureId, NumberUnit, Quantity};
 use super::filter::Filter;
 use super::window::{AgeWindow, Ratio};
-use crate::ids::{DefinitionIndex, PurposeIndex, TraitIndex};
+use crate::ids::{DefinitionIndex, ListIndex, PurposeIndex, TraitIndex};
 use crate::lang::definition::{ArithmeticOp, Containment, Rel};
-use crate::model::Value;
+use crate::lang::pattern::Pattern;
+use crate::model::{Circle, Value};
 use crate::time::Millis;
 
 /// Zero-based place in [`super::Plan::nodes`].
@@ -119,6 +120,16 @@ pub enum Node {
         of: TermId,
         within: Millis,
     },
+    /// Text in which a pattern is found.
+    Matches {
+        of: TermId,
+        pattern: Pattern,
+    },
+    /// A place within a distance of another.
+    Near {
+        of: TermId,
+        circle: Circle,
+    },
     Contains {
         of: TermId,
         what: Containment,
@@ -136,6 +147,8 @@ pub enum Node {
     },
     Empty(TermId),
     Known(TermId),
+    /// The customer's newest record of the list says that he is in it.
+    InList(ListIndex),
     CartEmpty,
     /// Some line of the cart; slots are those of [`super::CartPlan::fields`].
     CartHas(Filter),
@@ -192,6 +205,15 @@ pub enum TermNode {
         unit: UnitId,
     },
     Calendar(CalendarTerm),
+    /// How many of the bounds, which ascend, a value has reached.
+    Band {
+        of: TermId,
+        bounds: Box<[Value]>,
+    },
+    /// The sum of the points, in millionths, whose conditions hold.
+    Points(Box<[(i64, NodeId)]>),
+    /// A number from 0 to 1 of customer and salt; the place of the salt in [`super::Plan::salts`].
+    Bucket(u32),
 }
 
 /// What remembers something per customer and is evaluated as a whole when what it reads has changed: a dwell or a segment. A unit stands

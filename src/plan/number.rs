@@ -23,8 +23,14 @@ pub fn literal_ratio(unit: NumberUnit, value: &Value) -> Option<Ratio> {
 
 /// The unit of a property's numbers; the currency of a `money in IDENT` is the one that the filter asks for.
 pub fn number_unit(catalogue: &Catalogue, event: EventRef, path: &[String], filter: Option<&Expr>) -> Option<NumberUnit> {
-    let EventRef::Catalogue(event) = event else { return None };
-    let mut properties = &catalogue.events[event.at()].properties;
+    let changed;
+    let mut properties = match event {
+        EventRef::Catalogue(event) => &catalogue.events[event.at()].properties,
+        EventRef::TraitChanged => {
+            changed = super::selector::trait_changed(catalogue, filter);
+            &changed
+        }
+    };
     for (i, name) in path.iter().enumerate() {
         let property = properties.iter().find(|p| p.name == *name)?;
         match &property.ty {

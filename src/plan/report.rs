@@ -27,6 +27,7 @@ pub(super) struct Reads {
     pub(super) features: BTreeSet<FeatureId>,
     pub(super) traits: BTreeSet<u16>,
     purposes: BTreeSet<u16>,
+    lists: BTreeSet<u16>,
     cart: bool,
     /// Ways in which time alone can change it.
     pub(super) time: BTreeSet<String>,
@@ -93,6 +94,7 @@ fn one(plan: &Plan, unit: usize, reads: &Reads, users: &BTreeMap<FeatureId, usiz
     }
     state.extend(reads.traits.iter().map(|t| format!("customer.{}", workspace.catalogue.traits[*t as usize].name)));
     state.extend(reads.purposes.iter().map(|p| format!("consent to {} up to 20 B", workspace.catalogue.purposes[*p as usize].name)));
+    state.extend(reads.lists.iter().map(|l| format!("list {} about 4 B", workspace.catalogue.lists[*l as usize])));
     state.push("membership about 12 B".into());
     state.extend(reads.machine.iter().cloned());
     line("state", list(state.into_iter()));
@@ -128,6 +130,9 @@ fn touched(plan: &Plan, reads: &Reads) -> String {
     }
     if !reads.purposes.is_empty() {
         names.insert("consents".into());
+    }
+    if !reads.lists.is_empty() {
+        names.insert("list records".into());
     }
     if names.is_empty() { "the first record".into() } else { names.into_iter().collect::<Vec<_>>().join(", ") }
 }
@@ -235,8 +240,13 @@ impl Reads {
             Node::Between { of, low, high } => [of, low, high].into_iter().for_each(|t| self.term(plan, *t)),
             Node::CartEmpty | Node::CartHas(_) => self.cart = true,
             Node::Calendar(calendar) => self.calendar(plan, calendar),
+            Node::InList(list) => {
+                self.lists.insert(list.0);
+            }
             Node::Member { of, .. }
             | Node::HalfOpen { of, .. }
+            | Node::Matches { of, .. }
+            | Node::Near { of, .. }
             | Node::Contains { of, .. }
             | Node::StartsWith { of, .. }
             | Node::EndsWith { of, .. }
@@ -249,7 +259,9 @@ impl Reads {
 
     pub(super) fn term(&mut self, plan: &Plan, id: TermId) {
         match &plan.terms[id as usize] {
-            TermNode::Literal(_) | TermNode::FirstSeen | TermNode::Key { .. } => {}
+            TermNode::Literal(_) | TermNode::FirstSeen | TermNode::Key { .. } | TermNode::Bucket(_) => {}
+            TermNode::Points(rules) => rules.iter().for_each(|(_, node)| self.node(plan, *node)),
+            TermNode::Band { of, .. } => self.term(plan, *of),
             TermNode::Trait { index, .. } => {
                 self.traits.insert(index.0);
             }
@@ -271,7 +283,7 @@ impl Reads {
             TermNode::Arithmetic { left, right, .. } => [left, right].into_iter().for_each(|t| self.term(plan, *t)),
             TermNode::Calendar(term) => self.calendar_term(plan, term),
             TermNode::Age(of) => {
-                self.time.insert("with every millisecond".into());
+                self.time.insert(format!("as `{}` grows old", shown(plan, *of)));
                 self.term(plan, *of);
             }
         }

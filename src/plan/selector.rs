@@ -7,8 +7,8 @@ use hashbrown::HashMap;
 
 use super::feature::{FeatureId, SelectorId};
 use super::filter::{Filter, Operand};
-use crate::lang::definition::Rel;
-use crate::model::{CartAction, Value};
+use crate::lang::definition::{Expr, Path, Rel, Term};
+use crate::model::{CartAction, Catalogue, Property, Type, Value};
 
 /// All that events of one type can touch.
 #[derive(Clone, Debug, Default)]
@@ -140,6 +140,27 @@ impl Route {
                 Key::Int(n) => table.ints.entry(n).or_default().push(candidate.clone()),
             }
         }
+    }
+}
+
+/// The properties of `trait_changed`, by place: `from` and `to` have the type of the trait that the filter names.
+pub(super) fn trait_changed(catalogue: &Catalogue, filter: Option<&Expr>) -> Vec<Property> {
+    let named = filter.and_then(named).and_then(|name| catalogue.trait_named(name));
+    let ty = named.map_or(Type::Text, |index| catalogue.traits[index.at()].ty.clone());
+    let property = |name: &str, ty: &Type| Property { name: name.into(), ty: ty.clone(), pointer: None };
+    vec![property("name", &Type::Text), property("from", &ty), property("to", &ty)]
+}
+
+/// The name that a filter of `trait_changed` asks for.
+fn named(filter: &Expr) -> Option<&str> {
+    match filter {
+        Expr::And(all) => all.iter().find_map(named),
+        Expr::Compare { left: Term::Path(Path::Property { path, .. }), rel: Rel::Eq, right: Term::Literal(Value::Text(name)), .. }
+            if path.len() == 1 && path[0] == "name" =>
+        {
+            Some(name)
+        }
+        _ => None,
     }
 }
 

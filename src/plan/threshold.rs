@@ -14,6 +14,8 @@ pub fn of(workspace: &Workspace, expr: &Expr) -> String {
         Expr::Between { of, low, high } => format!("{} to {}", term(low, of), term(high, of)),
         Expr::Member { values, .. } => list(values),
         Expr::HalfOpen { of, from, to } => format!("{}..{}", display::literal(from, of), display::literal(to, of)),
+        Expr::Matches { pattern, .. } => format!("/{pattern}/"),
+        Expr::Near { metres, lat, lon, .. } => format!("{}km of geo({lat}, {lon})", metres / 1_000.0),
         Expr::NofM { n, m, unit, .. } => format!("{n} of last {m} {}", display::units(*unit)),
         Expr::Anniversary { days, .. } => format!("in next {days}d"),
         Expr::TimeIn { window: TimeWindow::NextFull { n, unit }, .. } => format!("in next {n} full {}", display::units(*unit)),
@@ -22,7 +24,7 @@ pub fn of(workspace: &Workspace, expr: &Expr) -> String {
             age(window)
         }
         Expr::TimeIn { window: TimeWindow::Next(length), .. } => length.to_string(),
-        Expr::InSegment(_) => "member".into(),
+        Expr::InSegment(_) | Expr::InList(_) => "member".into(),
         Expr::Consent(_) => "granted".into(),
         Expr::Contains { what: Containment::One(v), .. } => v.to_string(),
         Expr::Contains { what: Containment::Any(v) | Containment::All(v), .. } => list(v),

@@ -2,6 +2,7 @@
 
 use super::super::definition::{Aggregate, Containment, Expr, Rel, Term, TimeWindow, Window};
 use super::super::diagnostic::Code;
+use super::super::pattern::Pattern;
 use super::super::source::Span;
 use super::super::supported::Form;
 use super::super::tree::{CompareOp, Contained, Relation, RelationKind, State, Term as TreeTerm, Window as TreeWindow};
@@ -130,6 +131,10 @@ impl<'t> Lower<'t, '_> {
             RelationKind::Matches(pattern) => {
                 self.gate(Form::Matches, relation.span);
                 self.text_relation(&ty, &what, pattern, relation.span)?;
+                if let Err(error) = Pattern::new(pattern) {
+                    let help = "patterns are found in linear time: no back-references, no look-around";
+                    return self.fail_help(Code::E14, relation.span, format!("this pattern cannot be used: {error}"), help);
+                }
                 Ok(Expr::Matches { of: left, pattern: pattern.clone() })
             }
             RelationKind::Near { metres, lat, lon } => {
