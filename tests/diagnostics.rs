@@ -122,7 +122,8 @@ fn worked_examples_compile_or_say_that_they_are_not_evaluated() {
         let compiled = compile(&[files, vec![SourceFile::new("catalogue", read("reference_catalogue.seg"))]].concat());
         let faulty: BTreeSet<usize> = compiled.errors().map(|d| d.file.parse().expect("an item")).collect();
         if faulty.is_empty() {
-            assert_eq!(compiled.workspace.expect("no error").definitions.len(), left.len());
+            let definitions = left.iter().filter(|item| !item.starts_with("let ")).count();
+            assert_eq!(compiled.workspace.expect("no error").definitions.len(), definitions);
             break;
         }
         left = left.into_iter().enumerate().filter(|(i, _)| !faulty.contains(i)).map(|(_, item)| item).collect();
@@ -140,12 +141,14 @@ const EVALUATED: &[u32] = &[
     25, 26, 27, 28, 29,
     30, 31, 32, 33, 34,
     35, 36, 37, 38, 39, 40, 41,
-    44, 46, 47, 48, 50,
+    44, 45, 46, 47, 48, 49, 50, 51,
     52, 53,
+    57,
     58, 60, 61,
     62, 63, 64, 65,
+    66, 67,
     68, 70,
-    74, 75, 76, 77, 78,
+    71, 72, 73, 74, 75, 76, 77, 78,
 ];
 
 /// Texts that nobody would write: random bytes, and worked examples with pieces cut out, doubled and swapped. None may panic, and each
