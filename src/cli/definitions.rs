@@ -47,6 +47,7 @@ pub(super) fn print_diagnostics(diagnostics: &[Diagnostic]) {
         match (colour, d.severity) {
             (true, Severity::Error) => eprintln!("\x1b[1;31m{head}\x1b[0m\n{rest}\n"),
             (true, Severity::Warning) => eprintln!("\x1b[1;33m{head}\x1b[0m\n{rest}\n"),
+            (true, Severity::Hint) => eprintln!("\x1b[1;36m{head}\x1b[0m\n{rest}\n"),
             (false, _) => eprintln!("{text}\n"),
         }
     }
@@ -77,7 +78,7 @@ pub(super) fn compiled(Compiled { workspace, diagnostics }: Compiled) -> Result<
 /// `2 errors, 1 warning`.
 pub(super) fn summary(diagnostics: &[Diagnostic]) -> String {
     let errors = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
-    let warnings = diagnostics.len() - errors;
+    let warnings = diagnostics.iter().filter(|d| d.severity == Severity::Warning).count();
     let counted = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
     match (errors, warnings) {
         (0, 0) => "no errors, no warnings".into(),

@@ -110,7 +110,7 @@ impl Work {
     ) -> Verdict {
         let (asked, start) = self.asked(program, axis, window, t);
         let (holds, until) = periods.compare(quantity, asked, rel, with);
-        Verdict { holds, until: until.map_or(Timestamp::MAX, start), approx: periods.approx(plan) }
+        Verdict { holds, until: until.map_or(Timestamp::MAX, start), approx: periods.approx(plan, asked) }
     }
 
     pub(super) fn read_periods(
@@ -123,7 +123,7 @@ impl Work {
     ) -> Reading {
         let (asked, start) = self.asked(program, axis, window, t);
         let (value, next) = periods.read(quantity, asked);
-        Reading { value, next: next.map_or(Timestamp::MAX, start), approx: periods.approx(plan) }
+        Reading { value, next: next.map_or(Timestamp::MAX, start), approx: periods.approx(plan, asked) }
     }
 
     /// The running period, and where periods start.

@@ -8,7 +8,7 @@ use super::source::{SourceFile, Span, place};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Fixed code of a message; tests and tools name it. `E` is an error, `W` a warning.
+        /// Fixed code of a message; tests and tools name it. `E` is an error, `W` a warning, `H` a hint.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code { $($(#[$doc])* $name,)* }
         impl Code {
@@ -69,11 +69,17 @@ codes! {
     W07,
     /// Can never change.
     W08,
+    /// A window between dates leaves its second day out, and that day ends a month.
+    H01,
 }
 
 impl Code {
     pub fn severity(self) -> Severity {
-        if self.as_str().starts_with('E') { Severity::Error } else { Severity::Warning }
+        match self.as_str().as_bytes()[0] {
+            b'E' => Severity::Error,
+            b'W' => Severity::Warning,
+            _ => Severity::Hint,
+        }
     }
 
     pub fn from_word(word: &str) -> Option<Code> {
@@ -91,14 +97,17 @@ impl fmt::Display for Code {
 pub enum Severity {
     Error,
     Warning,
+    /// Nothing is wrong, but something else may be meant.
+    Hint,
 }
 
 impl Severity {
-    /// `error | warning`.
+    /// `error | warning | hint`.
     pub fn word(self) -> &'static str {
         match self {
             Severity::Error => "error",
             Severity::Warning => "warning",
+            Severity::Hint => "hint",
         }
     }
 }

@@ -136,9 +136,10 @@ impl Periods {
         (at(start), at(end))
     }
 
-    /// Whether hashes were let go, so that a value that comes back counts twice.
-    pub fn approx(&self, plan: &PeriodsPlan) -> bool {
-        plan.values == PeriodValues::Hashes && self.cells.iter().any(|c| c.count > 0)
+    /// Whether hashes of the window were let go, so that a value that comes back counts twice.
+    pub fn approx(&self, plan: &PeriodsPlan, of: Asked) -> bool {
+        let (start, end) = of.window.range(&self.periods, Timestamp(of.now));
+        plan.values == PeriodValues::Hashes && self.cells[start..end].iter().any(|c| c.count > 0)
     }
 
     /// The quantity now, and the number of the period in which the window's contents change next.
@@ -413,7 +414,8 @@ mod tests {
         }
         let asked = Asked { window: AgeWindow { near: Millis(0), far: Millis(1) }, now: 7 };
         assert_eq!(periods.read(Quantity::Distinct, asked).0, Some(Ratio::whole(10)));
-        assert!(periods.approx(&plan));
+        assert!(periods.approx(&plan, asked));
+        assert!(!periods.approx(&plan, Asked { now: 8, ..asked }));
         assert!(!periods.insert(&plan, 5, 1, 7), "before what any window sees");
     }
 

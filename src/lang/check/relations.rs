@@ -309,6 +309,7 @@ impl<'t> Lower<'t, '_> {
         if backwards {
             return self.fail(Code::E11, span, "the window between these days is empty: the earlier day comes first");
         }
+        self.ends_a_month(to, span);
         Ok(Expr::TimeIn { of: left, window: TimeWindow::Past(Window::Dates { from, to: Some(to) }) })
     }
 

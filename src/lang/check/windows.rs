@@ -6,7 +6,8 @@ use super::super::source::Span;
 use super::super::supported::Form;
 use super::super::tree::{Day, DayKind, Unit as TreeUnit, Window as TreeWindow, WindowKind};
 use super::lower::{Checked, Lower};
-use crate::time::Millis;
+use crate::model::Value;
+use crate::time::{Millis, civil_from_days};
 
 impl<'t> Lower<'t, '_> {
     /// A window over the events of `of`.
@@ -82,6 +83,7 @@ impl<'t> Lower<'t, '_> {
                         "the earlier day comes first, and the later one is not included",
                     );
                 }
+                self.ends_a_month(lower_to, span);
                 Window::Dates { from: lower_from, to: Some(lower_to) }
             }
             WindowKind::Next(dur) => return Ok(TimeWindow::Next(self.positive(dur)?)),
@@ -107,6 +109,16 @@ impl<'t> Lower<'t, '_> {
     pub(super) fn everybody_flips(&mut self, span: Span) {
         let message = "this flips for everybody at the same instant";
         self.report.help(Code::W03, span, message, "work is spread and `since` stays exact; expect many changes at once");
+    }
+
+    /// Hints at the day that a window between dates leaves out, where it is the last of a month (LANGUAGE.md R54).
+    pub(super) fn ends_a_month(&mut self, to: DayBound, span: Span) {
+        let DayBound::Date(day) = to else { return };
+        if civil_from_days(i64::from(day) + 1).2 == 1 {
+            let (last, next) = (Value::Date(day), Value::Date(day.saturating_add(1)));
+            let help = format!("if that day is meant too, the window ends with {next}");
+            self.report.help(Code::H01, span, format!("the window ends as {last} begins"), help);
+        }
     }
 
     /// A window must not look back further than an event of the selector is kept (LANGUAGE.md 4, R26).
