@@ -33,11 +33,13 @@ impl Engine {
             }
             self.record(batch, record, outputs);
         }
+        let scanned = self.scan(outputs);
         let horizon = (self.clock - Millis(1)).max(idle_until.unwrap_or(Timestamp::MIN));
         let (cursor, turned) = self.fire(horizon, outputs);
         let store = &self.store;
         self.timers.tidy(self.armed, 2 * batch.records.len() + 256, |deadline, slot| customer::armed(store.get(slot)) == deadline);
-        Applied { clock: self.clock, cursor, changed: turned || !batch.records.is_empty() }
+        let changed = turned || scanned || !batch.records.is_empty();
+        Applied { clock: self.clock, cursor, changed, scan: self.scan_cursor() }
     }
 
     fn record(&mut self, batch: &Batch, record: &Record, out: &mut Outputs) {
@@ -69,12 +71,17 @@ impl Engine {
         let slot = self.store.find(record.customer_hash, id);
         match slot {
             Some(slot) => {
-                self.take(slot);
+                if self.is_behind(self.store.get(slot)) {
+                    self.migrate(slot, out);
+                } else {
+                    self.take(slot);
+                }
                 self.owed(t, out);
             }
             None => {
                 out.counts.new_customers += 1;
                 self.work.begin(id, ts);
+                self.work.customer.generation = self.generation;
             }
         }
         let work = &mut self.work;
@@ -125,6 +132,9 @@ impl Engine {
         let step = Step::Record(RecordStep { t, ts, in_order, position: record.position, id: event_id });
         machine::run(program, work, agenda, &self.without, step, &mut self.members, out);
         work.customer.greatest = placed.floor;
+        if !work.customer.gaps.is_empty() || !work.customer.orphans.is_empty() {
+            self.forget_gaps(t);
+        }
         self.put_back(slot, record.customer_hash, Timestamp::MIN);
     }
 
@@ -201,6 +211,10 @@ impl Engine {
                 self.store.prefetch_slot(ahead);
             }
             if customer::armed(self.store.get(due.slot)) != due.deadline {
+                continue;
+            }
+            if self.is_behind(self.store.get(due.slot)) {
+                // The scan, or a record, sees to it first.
                 continue;
             }
             self.take(due.slot);

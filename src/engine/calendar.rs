@@ -186,7 +186,7 @@ pub fn filed(axis: Axis, zone: &Zone, ts: Timestamp, floor: Timestamp) -> Option
     }
 }
 
-fn bound(of: DayBound, zone: &Zone) -> Timestamp {
+pub(super) fn bound(of: DayBound, zone: &Zone) -> Timestamp {
     match of {
         DayBound::Date(day) => zone.start_of_day(i64::from(day)),
         DayBound::Instant(t) => t,

@@ -14,6 +14,7 @@
 //! - At most [`CART_PENDING_MAX`] events with [`CART_PENDING_LINES_MAX`] lines wait; beyond it the oldest join the checkpoint early.
 
 mod content;
+mod recut;
 
 use content::{Content, Effect};
 

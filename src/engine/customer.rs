@@ -8,7 +8,8 @@
 
 use super::dedup::Dedup;
 use super::features::codec::{Reader, ValueRef, put_blob, put_i64, put_instant, put_u64, read_value};
-use crate::ids::{InputIndex, Position, TraitIndex};
+use super::gaps::{self, Gap, Orphan};
+use crate::ids::{InputIndex, Position, SemanticHash, TraitIndex};
 use crate::model::Origin;
 use crate::plan::node::UnitId;
 use crate::time::Timestamp;
@@ -32,6 +33,16 @@ pub struct UnitEntry {
     pub origin: Origin,
     /// The published `emit` values of a member, one after another.
     pub emit: Span,
+    /// Of the last published change, where it is not the present one of the definition.
+    pub version: Option<SemanticHash>,
+    /// From when an expiry counts: `since`, but for one that has started anew with another definition (LANGUAGE.md R63).
+    pub expires_from: Timestamp,
+}
+
+impl UnitEntry {
+    pub fn new(unit: UnitId, member: bool, since: Timestamp, origin: Origin) -> UnitEntry {
+        UnitEntry { unit, member, since, origin, emit: Span::default(), version: None, expires_from: since }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +87,8 @@ pub struct Customer {
     pub durable: Span,
     /// `Timestamp::MAX`: none.
     pub armed: Timestamp,
+    /// Counts the changes of definitions that the customer has gone through, modulo 2: which plan the numbers of its sections are of.
+    pub generation: u8,
     /// Changes published.
     pub seq: u64,
     /// The `ts` of the first record.
@@ -89,6 +102,10 @@ pub struct Customer {
     pub units: Vec<UnitEntry>,
     /// Sorted by feature; the cart comes last.
     pub features: Vec<FeatureEntry>,
+    /// What features may lack, sorted by feature; empty where all is complete.
+    pub gaps: Vec<Gap>,
+    /// What is kept of features that no definition reads.
+    pub orphans: Vec<Orphan>,
     /// Units that may change at an instant with no record, sorted by unit.
     pub deadlines: Vec<(UnitId, Timestamp)>,
     trait_section: Section,
@@ -101,13 +118,25 @@ const NEW: Section = Section { span: Span { start: 0, end: 0 }, changed: true };
 const MEMBER: u64 = 1;
 const FROM_RECORD: u64 = 2;
 const EMITS: u64 = 4;
-const FLAG_BITS: u32 = 3;
+/// A byte of rare flags follows.
+const MORE: u64 = 8;
+const FLAG_BITS: u32 = 4;
+
+const FROM_ACTIVATION: u64 = 1;
+const OLD_VERSION: u64 = 2;
+const EXPIRES: u64 = 4;
+
+/// Beside the number of changes: the generation, and whether there are gaps or orphans.
+const GENERATION: u64 = 1;
+const RARE: u64 = 2;
+const HEAD_BITS: u32 = 2;
 
 impl Customer {
     /// A customer whose first record has this `ts`.
     pub fn reset(&mut self, first_seen: Timestamp) {
         self.bytes.clear();
         self.armed = Timestamp::MAX;
+        self.generation = 0;
         self.seq = 0;
         self.first_seen = first_seen;
         self.greatest = first_seen;
@@ -115,6 +144,8 @@ impl Customer {
         self.traits.clear();
         self.units.clear();
         self.features.clear();
+        self.gaps.clear();
+        self.orphans.clear();
         self.deadlines.clear();
         (self.trait_section, self.unit_section, self.deadline_section) = (NEW, NEW, NEW);
     }
@@ -127,11 +158,16 @@ impl Customer {
         self.traits.clear();
         self.units.clear();
         self.features.clear();
+        self.gaps.clear();
+        self.orphans.clear();
         self.deadlines.clear();
         let mut r = Reader::new(bytes);
         self.armed = read_armed(&mut r);
         self.durable.start = r.position() as u32;
-        self.seq = r.u64();
+        let head = r.u64();
+        self.generation = (head & GENERATION) as u8;
+        self.seq = head >> HEAD_BITS;
+        let rare = head & RARE != 0;
         self.first_seen = Timestamp(r.i64());
         let base = self.first_seen;
         self.greatest = r.instant(base);
@@ -150,12 +186,17 @@ impl Customer {
             let head = r.u64();
             unit = unit.wrapping_add((head >> FLAG_BITS) as u32);
             let since = r.instant(base);
+            let more = if head & MORE != 0 { r.u64() } else { 0 };
             let origin = if head & FROM_RECORD != 0 {
                 let (input, partition, offset) = (InputIndex(r.u64() as u16), r.u64() as u32, r.i64());
                 Origin::Record(Position { input, partition, offset })
+            } else if more & FROM_ACTIVATION != 0 {
+                Origin::Activation(r.u64())
             } else {
                 Origin::Timer(since)
             };
+            let version = (more & OLD_VERSION != 0).then(|| SemanticHash(r.bytes(16).try_into().unwrap_or_default()));
+            let expires_from = if more & EXPIRES != 0 { r.instant(base) } else { since };
             let mut emit = Span::default();
             if head & EMITS != 0 {
                 let n = r.count(1);
@@ -163,7 +204,7 @@ impl Customer {
                 r.bytes(n);
                 emit.end = r.position() as u32;
             }
-            self.units.push(UnitEntry { unit, member: head & MEMBER != 0, since, origin, emit });
+            self.units.push(UnitEntry { unit, member: head & MEMBER != 0, since, origin, emit, version, expires_from });
         }
         self.unit_section.end(&r);
         let mut feature: u32 = 0;
@@ -175,6 +216,9 @@ impl Customer {
             let start = r.position() as u32;
             r.bytes(n);
             self.features.push(FeatureEntry { feature, bytes: Span { start, end: start + n as u32 }, head, distance });
+        }
+        if rare {
+            gaps::decode(&mut self.gaps, &mut self.orphans, base, &mut r);
         }
         self.durable.end = r.position() as u32;
         self.deadline_section = Section::at(&r);
@@ -190,7 +234,8 @@ impl Customer {
     /// Writes everything; `feature` writes a feature that is not as it was read, or says that it is.
     pub fn encode(&self, out: &mut Vec<u8>, temporary: &mut Vec<u8>, mut feature: impl FnMut(u32, &mut Vec<u8>) -> bool) {
         put_armed(out, self.armed);
-        put_u64(out, self.seq);
+        let rare = !self.gaps.is_empty() || !self.orphans.is_empty();
+        put_u64(out, self.seq << HEAD_BITS | u64::from(rare) * RARE | u64::from(self.generation));
         put_i64(out, self.first_seen.0);
         let base = self.first_seen;
         put_instant(out, base, self.greatest);
@@ -228,6 +273,9 @@ impl Customer {
             put_blob(out, if changed { temporary } else { self.span(entry.bytes) });
         }
         out.extend_from_slice(self.span(run));
+        if rare {
+            gaps::encode(&self.gaps, &self.orphans, base, &self.bytes, out);
+        }
         if self.deadline_section.changed {
             self.put_deadlines(out);
         } else {
@@ -262,14 +310,34 @@ impl Customer {
         for entry in &self.units {
             let from_record = matches!(entry.origin, Origin::Record(_));
             let emits = entry.emit != Span::default();
-            let flags = u64::from(entry.member) * MEMBER + u64::from(from_record) * FROM_RECORD + u64::from(emits) * EMITS;
+            let activation = matches!(entry.origin, Origin::Activation(_));
+            let more = u64::from(activation) * FROM_ACTIVATION
+                + u64::from(entry.version.is_some()) * OLD_VERSION
+                + u64::from(entry.expires_from != entry.since) * EXPIRES;
+            let flags = u64::from(entry.member) * MEMBER
+                + u64::from(from_record) * FROM_RECORD
+                + u64::from(emits) * EMITS
+                + u64::from(more != 0) * MORE;
             put_u64(out, u64::from(entry.unit - last) << FLAG_BITS | flags);
             last = entry.unit;
             put_instant(out, self.first_seen, entry.since);
-            if let Origin::Record(position) = entry.origin {
-                put_u64(out, u64::from(position.input.0));
-                put_u64(out, u64::from(position.partition));
-                put_i64(out, position.offset);
+            if more != 0 {
+                put_u64(out, more);
+            }
+            match entry.origin {
+                Origin::Record(position) => {
+                    put_u64(out, u64::from(position.input.0));
+                    put_u64(out, u64::from(position.partition));
+                    put_i64(out, position.offset);
+                }
+                Origin::Activation(number) => put_u64(out, number),
+                Origin::Timer(_) => {}
+            }
+            if let Some(version) = &entry.version {
+                out.extend_from_slice(&version.0);
+            }
+            if entry.expires_from != entry.since {
+                put_instant(out, self.first_seen, entry.expires_from);
             }
             if emits {
                 put_blob(out, self.span(entry.emit));
@@ -398,16 +466,26 @@ pub fn armed(bytes: &[u8]) -> Timestamp {
     read_armed(&mut Reader::new(bytes))
 }
 
+/// The generation of stored bytes, without reading the rest.
+pub fn generation(bytes: &[u8]) -> u8 {
+    let mut r = Reader::new(bytes);
+    read_armed(&mut r);
+    (r.u64() & GENERATION) as u8
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::features::codec::put_value;
+    use crate::engine::gaps::Lack;
     use crate::model::Value;
     use crate::time::Millis;
 
     fn full() -> Customer {
         let mut c = Customer::default();
         c.reset(Timestamp(1_767_571_200_000));
+        c.generation = 1;
+        c.gaps.push(Gap { feature: 600, lack: Lack::everything(Timestamp(1_767_571_200_009)) });
         c.armed = Timestamp(1_767_571_200_001);
         c.seq = 300;
         c.greatest = c.first_seen + Millis(5);
@@ -417,9 +495,16 @@ mod tests {
         let value = Span { start: text, end: c.bytes.len() as u32 };
         c.set_trait(Err(0), TraitEntry { index: TraitIndex(3), ts: c.first_seen - Millis(9), value });
         let position = Position { input: InputIndex(2), partition: 70_000, offset: i64::MAX };
-        let entry = UnitEntry { unit: 0, member: true, since: c.first_seen, origin: Origin::Timer(c.first_seen), emit: value };
-        c.set_unit(entry);
-        c.set_unit(UnitEntry { unit: 9_999, member: false, origin: Origin::Record(position), emit: Span::default(), ..entry });
+        let entry = UnitEntry::new(0, true, c.first_seen, Origin::Timer(c.first_seen));
+        c.set_unit(UnitEntry { emit: value, ..entry });
+        c.set_unit(UnitEntry {
+            unit: 8,
+            origin: Origin::Activation(77),
+            version: Some(SemanticHash([9; 16])),
+            expires_from: Timestamp(7),
+            ..entry
+        });
+        c.set_unit(UnitEntry { unit: 9_999, member: false, origin: Origin::Record(position), ..entry });
         c.features.push(FeatureEntry { bytes: value, ..FeatureEntry::new(1) });
         c.features.push(FeatureEntry::new(600));
         c.set_deadline(9_999, Timestamp(i64::MAX - 1));
@@ -437,7 +522,9 @@ mod tests {
         });
         let mut back = Customer::default();
         assert!(back.decode(17, &bytes));
-        assert_eq!((back.slot, back.armed, back.seq), (17, customer.armed, 300));
+        assert_eq!((back.slot, back.armed, back.seq, back.generation), (17, customer.armed, 300, 1));
+        assert_eq!((&back.gaps, back.orphans.len()), (&customer.gaps, 0));
+        assert_eq!(back.unit(8), customer.unit(8));
         assert_eq!(back.trait_value(TraitIndex(3)).to_value(), Value::Text("SE".into()));
         assert!(back.is_member(0) && !back.is_member(9_999) && !back.is_member(5));
         assert_eq!(back.unit(9_999).map(|e| e.origin), customer.unit(9_999).map(|e| e.origin));
@@ -448,7 +535,7 @@ mod tests {
         );
         back.encode(&mut again, &mut temporary, |_, _| false);
         assert_eq!(again, bytes);
-        assert_eq!(armed(&bytes), customer.armed);
+        assert_eq!((armed(&bytes), generation(&bytes)), (customer.armed, 1));
     }
 
     #[test]

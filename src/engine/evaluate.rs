@@ -25,7 +25,7 @@ use crate::time::{Millis, Timestamp};
 const WALK_STEPS: usize = 64;
 
 /// Longest chain of `in segment` that `valid_until` looks along, so that no set of definitions can grow the stack.
-const UNTIL_DEPTH_MAX: usize = 64;
+pub const UNTIL_DEPTH_MAX: usize = 64;
 /// A walk also ends once it has got so far ahead: the next record most likely makes it anew, and a wake-up that late is rare.
 const WALK_AHEAD: Millis = Millis(3_600_000);
 
@@ -194,19 +194,25 @@ impl Work {
         }
     }
 
-    /// Evaluates a condition at the instant of the present pass.
+    /// Evaluates a condition at the instant of the present pass; what cannot be known yet does not hold (S39).
+    #[inline]
     pub fn node(&mut self, program: &Program, id: NodeId, t: Timestamp) -> Verdict {
+        if self.customer.gaps.is_empty() { self.exact(program, id, t) } else { self.as_far_as_known(program, id, t, false) }
+    }
+
+    /// Evaluates a condition on what is kept, as if nothing were missing.
+    pub fn exact(&mut self, program: &Program, id: NodeId, t: Timestamp) -> Verdict {
         match &program.plan.nodes[id as usize].node {
             Node::And(all) => self.all(program, all, t, true),
             Node::Or(any) => self.all(program, any, t, false),
             Node::Not(of) => {
-                let of = self.node(program, *of, t);
+                let of = self.exact(program, *of, t);
                 Verdict { holds: !of.holds, ..of }
             }
             Node::Constant(value) => Verdict::fixed(*value),
             Node::InSegment { unit, .. } => Verdict::fixed(self.customer.is_member(*unit)),
             Node::Held { unit, operand, at_least } => {
-                let operand = self.node(program, *operand, t);
+                let operand = self.exact(program, *operand, t);
                 held(self.customer.unit(*unit).map(|e| e.since), operand, *at_least, t)
             }
             leaf => {
@@ -227,7 +233,7 @@ impl Work {
         let (mut earliest, mut latest) = (Timestamp::MAX, None::<Timestamp>);
         let (mut approx, mut deciding_approx) = (false, false);
         for id in operands {
-            let v = self.node(program, *id, t);
+            let v = self.exact(program, *id, t);
             if v.holds == of {
                 if latest.is_none() {
                     earliest = earliest.min(v.until);
@@ -251,6 +257,9 @@ impl Work {
     ///
     /// What other segments were then follows from their last change.
     pub fn held_at(&mut self, program: &Program, id: NodeId, t: Timestamp) -> bool {
+        if !self.customer.gaps.is_empty() {
+            return self.known_at(program, id, t);
+        }
         match &program.plan.nodes[id as usize].node {
             Node::And(all) => all.iter().all(|n| self.held_at(program, *n, t)),
             Node::Or(any) => any.iter().any(|n| self.held_at(program, *n, t)),
@@ -270,6 +279,9 @@ impl Work {
 
     /// Like [`node`](Self::node), but also over what other segments may do: until when nothing changes with no further record.
     pub fn deep_until(&mut self, program: &Program, id: NodeId, t: Timestamp) -> Verdict {
+        if !self.customer.gaps.is_empty() {
+            return self.as_far_as_known(program, id, t, true);
+        }
         let combined = |work: &mut Work, operands: &[NodeId], of: bool| {
             let (mut earliest, mut latest) = (Timestamp::MAX, None::<Timestamp>);
             for id in operands {

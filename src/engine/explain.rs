@@ -6,6 +6,7 @@ use super::consent;
 use super::evaluate::Work;
 use super::program::{Program, State};
 use super::reason;
+use super::warming::Truth;
 use crate::plan::delays::purpose_at;
 use crate::plan::node::{Node, NodeId, UnitId, UnitKind};
 use crate::time::Timestamp;
@@ -112,8 +113,14 @@ fn conditions(program: &Program, work: &mut Work, id: NodeId, t: Timestamp, inde
         }
         node => {
             let seen = if let Node::Not(of) = node { *of } else { id };
-            let (holds, observed) = (work.node(program, id, t).holds, reason::observed(program, work, seen, t));
-            let _ = writeln!(out, "{:indent$}{} {} (is {observed})", "", if holds { "+" } else { "-" }, info.text);
+            let sign = match work.truth(program, id, t) {
+                Truth::True => "+",
+                Truth::False => "-",
+                // Not known yet after a change of definitions.
+                Truth::Unknown => "?",
+            };
+            let observed = reason::observed(program, work, seen, t);
+            let _ = writeln!(out, "{:indent$}{sign} {} (is {observed})", "", info.text);
         }
     }
 }

@@ -7,6 +7,7 @@
 //! that c owes (deadline + settle before its arrival) fire; those of other customers fire at the end of the batch, in the order
 //! (deadline, customer hash), under the output budget.
 
+mod activate;
 mod apply;
 pub mod batch;
 mod calendar;
@@ -19,8 +20,10 @@ mod explain;
 pub mod features;
 mod feed;
 mod filter;
+mod gaps;
 mod linear;
 mod machine;
+mod migrate;
 mod motion;
 pub mod output;
 mod program;
@@ -33,6 +36,7 @@ mod subsets;
 mod terms;
 pub mod timers;
 mod value;
+mod warming;
 
 use std::sync::Arc;
 
@@ -48,9 +52,10 @@ use program::Program;
 use store::Store;
 use timers::Timers;
 
+pub use activate::{Activated, Busy, Warming};
 pub use batch::{Batch, Body, Datum, Record};
-pub use output::{Applied, Counts, DeadLetter, HerdCursor, Outputs, Published};
-pub use snapshot::LoadError;
+pub use output::{Applied, Counts, DeadLetter, HerdCursor, Outputs, Published, ScanCursor};
+pub use snapshot::{LoadError, SavedSets};
 
 /// Settings that decide outcomes (LANGUAGE.md 8.12); the same in a replay, so they are part of the journal's engine version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +70,8 @@ pub struct Settings {
     pub exact_entries: usize,
     /// Bytes of [`Outputs::bytes`] that the timers of one `apply` put out before the rest of those that are due wait for the next.
     pub output_budget: usize,
+    /// Customers that one `apply` brings through a change of definitions, beside those that its records reach.
+    pub scan_customers: usize,
 }
 
 impl Default for Settings {
@@ -77,6 +84,7 @@ impl Default for Settings {
             session_gap: None,
             exact_entries: 256,
             output_budget: 4 << 20,
+            scan_customers: 512,
         }
     }
 }
@@ -89,6 +97,11 @@ pub struct Engine {
     members: Vec<u64>,
     /// Customers with an armed timer.
     armed: usize,
+    /// Which of two plans the numbers of a customer's bytes are of; differs from the customers' only while a scan runs.
+    generation: u8,
+    activation: Option<Box<activate::Activation>>,
+    /// By feature: the clock of the activation with which it came or grew, where customers were there before.
+    lacking: Vec<Option<Timestamp>>,
     store: Store,
     timers: Timers,
     work: Work,
@@ -104,6 +117,7 @@ impl Engine {
     /// An engine that has seen nothing; its clock stands before every instant.
     pub fn new(plan: Arc<Plan>, settings: Settings) -> Engine {
         let members = vec![0; plan.workspace().definitions.len()];
+        let lacking = vec![None; plan.features.len()];
         let program = Program::new(plan, settings);
         Engine {
             work: Work::new(&program),
@@ -112,6 +126,9 @@ impl Engine {
             clock: Timestamp::MIN,
             members,
             armed: 0,
+            generation: 0,
+            activation: None,
+            lacking,
             store: Store::new(),
             timers: Timers::new(),
             agenda: Agenda::default(),
@@ -155,7 +172,7 @@ impl Engine {
     /// Present memberships of a customer as they were published, in the order of definitions; empty for an unknown one.
     pub fn memberships(&self, customer: &str) -> Vec<Membership> {
         match self.look_at(customer) {
-            Some(work) => machine::memberships(&self.program, &work),
+            Some((program, work)) => machine::memberships(program, &work),
             None => Vec::new(),
         }
     }
@@ -163,16 +180,25 @@ impl Engine {
     /// The customer's state in words, for people.
     pub fn describe(&self, customer: &str) -> String {
         match self.look_at(customer) {
-            Some(mut work) => explain::describe(&self.program, &mut work, self.clock),
+            Some((program, mut work)) => explain::describe(program, &mut work, self.clock),
             None => format!("{customer}: no record so far\n"),
         }
     }
 
-    /// A customer in scratch of its own, so that looking disturbs nothing.
-    fn look_at(&self, customer: &str) -> Option<Work> {
+    /// A customer in scratch of its own, so that looking disturbs nothing, with the plan that its state is of.
+    fn look_at(&self, customer: &str) -> Option<(&Program, Work)> {
         let slot = self.store.find(batch::customer_hash(customer), customer)?;
-        let mut work = Work::new(&self.program);
-        work.take(slot, customer, self.store.get(slot)).then_some(work)
+        let program = self.program_of(self.store.get(slot));
+        let mut work = Work::new(program);
+        work.take(slot, customer, self.store.get(slot)).then_some((program, work))
+    }
+
+    /// The plan of a customer's stored bytes.
+    fn program_of(&self, bytes: &[u8]) -> &Program {
+        match &self.activation {
+            Some(activation) if self.is_behind(bytes) => &activation.before,
+            _ => &self.program,
+        }
     }
 
     /// Bytes that are kept of a customer, without the store's overhead; 0 for an unknown one.
@@ -182,7 +208,7 @@ impl Engine {
 
     /// What the bytes of a customer are spent on, each feature by itself; for people.
     pub fn bytes_by_part(&self, customer: &str) -> Vec<(String, usize)> {
-        self.look_at(customer).map_or_else(Vec::new, |work| explain::bytes_by_part(&self.program, &work))
+        self.look_at(customer).map_or_else(Vec::new, |(program, work)| explain::bytes_by_part(program, &work))
     }
 
     /// Bytes of heap for customers, index and timers.

@@ -70,6 +70,15 @@ pub struct Applied {
     pub cursor: Option<HerdCursor>,
     /// Whether the durable state, outputs included, differs from before: false means the batch need not be journaled.
     pub changed: bool,
+    /// Set while a change of definitions has not come to every customer: the next `apply`, even of an empty batch, goes on here. As with
+    /// `cursor` a restored engine finds the place by itself.
+    pub scan: Option<ScanCursor>,
+}
+
+/// Where the scan after a change of definitions goes on: customers with a smaller hash have been seen to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ScanCursor {
+    pub customer_hash: u64,
 }
 
 /// The timer that fired last: (deadline, customer hash).

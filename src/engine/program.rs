@@ -21,7 +21,7 @@ use crate::model::Currency;
 use crate::plan::Plan;
 use crate::plan::calendar::{Axis, CalendarTerm, ZoneRef};
 use crate::plan::feature::{Feature, FeatureId, FeatureKind};
-use crate::plan::node::{Node, NodeId, TermId, TermNode, UnitId, UnitKind};
+use crate::plan::node::{Node, NodeId, SegmentUnit, TermId, TermNode, UnitId, UnitKind};
 use crate::time::{Millis, Timestamp};
 
 /// The same for every customer; never changed while the engine runs.
@@ -167,6 +167,33 @@ impl Program {
                 open || wants.holds || wants.until != Timestamp::MAX
             })
             .collect()
+    }
+
+    /// Features that a segment's conditions read, those of what it refers to included; ascending.
+    pub fn reads(&self, segment: &SegmentUnit) -> Vec<FeatureId> {
+        let (mut features, mut seen) = (Vec::new(), vec![false; self.plan.nodes.len()]);
+        let mut open: Vec<NodeId> = segment.exit.into_iter().chain([segment.enter]).collect();
+        while let Some(id) = open.pop() {
+            if std::mem::replace(&mut seen[id as usize], true) {
+                continue;
+            }
+            features.extend_from_slice(&self.loads[id as usize]);
+            match &self.plan.nodes[id as usize].node {
+                Node::And(all) | Node::Or(all) => open.extend_from_slice(all),
+                Node::Not(of) | Node::Held { operand: of, .. } => open.push(*of),
+                Node::InSegment { unit, .. } => match &self.plan.units[*unit as usize].kind {
+                    UnitKind::Segment(segment) => open.extend(segment.exit.into_iter().chain([segment.enter])),
+                    UnitKind::Dwell { operand } | UnitKind::ExitDelay { operand, .. } | UnitKind::Keys { of: operand } => {
+                        open.push(*operand)
+                    }
+                    UnitKind::Waiting { .. } => {}
+                },
+                _ => {}
+            }
+        }
+        features.sort_unstable();
+        features.dedup();
+        features
     }
 }
 

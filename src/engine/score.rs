@@ -71,6 +71,11 @@ impl Score {
         *self != before
     }
 
+    /// The greatest `ts` of a reset.
+    pub fn last_reset(&self) -> Option<Timestamp> {
+        self.last_reset
+    }
+
     /// The score at an instant; not before `at` it is what it was at `at`.
     pub fn value_at(&self, plan: &ScorePlan, t: Timestamp) -> f64 {
         decayed(self.value, t - self.at, plan.half_life)

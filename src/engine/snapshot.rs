@@ -5,14 +5,23 @@
 
 use std::sync::Arc;
 
-use super::features::codec::{Reader, put_blob, put_i64, put_u64};
+use super::features::codec::{Reader, put_blob, put_fixed64, put_i64, put_u64};
+use super::output::ScanCursor;
 use super::{Engine, Settings};
+use crate::ids::SetHash;
 use crate::plan::Plan;
 use crate::plan::node::UnitKind;
 use crate::time::Timestamp;
 
 /// First bytes of a saved engine: name and version of the form.
-const MAGIC: &[u8; 8] = b"segmeng2";
+const MAGIC: &[u8; 8] = b"segmeng3";
+
+/// The sets of definitions that a saved engine needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SavedSets {
+    pub now: SetHash,
+    pub before: Option<SetHash>,
+}
 
 /// Why a saved engine cannot be loaded.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -31,15 +40,18 @@ impl Engine {
     /// **Cost:** reads every customer; not for the per-event path.
     pub fn digest(&self) -> u128 {
         let mut work = super::evaluate::Work::new(&self.program);
+        let mut behind = self.activation.as_ref().map(|a| super::evaluate::Work::new(&a.before));
         let (mut tidied, mut temporary, mut again) = (Vec::new(), Vec::new(), super::customer::Customer::default());
         let mut sum = xxhash_rust::xxh3::xxh3_128(&self.clock.0.to_le_bytes());
         for slot in self.store.iter() {
             let (id, bytes) = (self.store.id(slot), self.store.get(slot));
+            let program = self.program_of(bytes);
+            let work = behind.as_mut().filter(|_| self.is_behind(bytes)).unwrap_or(&mut work);
             assert!(work.take(slot, id, bytes), "state of customer {id:?} does not read back");
             // As if tidied up at the clock: when that is really done depends on wake-ups.
-            work.tidy(&self.program, self.clock);
+            work.tidy(program, self.clock);
             tidied.clear();
-            work.encode(&self.program, &mut tidied, &mut temporary);
+            work.encode(program, &mut tidied, &mut temporary);
             assert!(again.decode(slot, &tidied), "state of customer {id:?} does not read back");
             let mut hasher = xxhash_rust::xxh3::Xxh3::new();
             hasher.update(id.as_bytes());
@@ -55,7 +67,21 @@ impl Engine {
         let start = out.len();
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&self.program.plan.workspace().hash.0);
+        put_u64(out, u64::from(self.generation) << 1 | u64::from(self.activation.is_some()));
+        if let Some(activation) = &self.activation {
+            out.extend_from_slice(&activation.before.plan.workspace().hash.0);
+            put_i64(out, activation.at.0);
+            put_u64(out, activation.number);
+            put_fixed64(out, self.scan_cursor().unwrap_or(ScanCursor { customer_hash: 0 }).customer_hash);
+        }
         put_i64(out, self.clock.0);
+        put_u64(out, self.lacking.len() as u64);
+        for at in &self.lacking {
+            put_u64(out, u64::from(at.is_some()));
+            if let Some(at) = at {
+                put_i64(out, at.0);
+            }
+        }
         put_u64(out, self.store.len() as u64);
         for slot in self.store.iter() {
             put_blob(out, self.store.id(slot).as_bytes());
@@ -65,21 +91,61 @@ impl Engine {
         out.extend_from_slice(&sum.to_le_bytes());
     }
 
-    /// The engine that [`Engine::save`] wrote.
+    /// Which sets of definitions a saved engine needs to be loaded: the one in force and, where it was saved in the middle of a scan, the one before.
     ///
-    /// **Errors:** [`LoadError::Version`] where version or definitions differ, [`LoadError::Damaged`] where the checksum or the form does not hold.
+    /// **Errors:** [`LoadError`]; the checksum is not looked at.
+    pub fn sets_of(bytes: &[u8]) -> Result<SavedSets, LoadError> {
+        let rest = bytes.strip_prefix(MAGIC).ok_or(LoadError::Version)?;
+        let mut r = Reader::new(rest);
+        let (now, _, before) = read_sets(&mut r);
+        if r.failed() {
+            return Err(LoadError::Damaged { at: bytes.len() });
+        }
+        Ok(SavedSets { now, before })
+    }
+
+    /// The engine that [`Engine::save`] wrote between scans.
+    ///
+    /// **Errors:** [`LoadError::Version`] where version or definitions differ, or a scan was under way; [`LoadError::Damaged`] where the checksum
+    /// or the form does not hold.
     pub fn load(plan: Arc<Plan>, settings: Settings, bytes: &[u8]) -> Result<Engine, LoadError> {
+        Engine::load_during_scan(plan, None, settings, bytes)
+    }
+
+    /// The engine that [`Engine::save`] wrote; `before` is the plan of [`SavedSets::before`].
+    ///
+    /// **Errors:** as [`Engine::load`].
+    pub fn load_during_scan(plan: Arc<Plan>, before: Option<Arc<Plan>>, settings: Settings, bytes: &[u8]) -> Result<Engine, LoadError> {
         let damaged = |at: usize| LoadError::Damaged { at };
         let (body, sum) = bytes.split_last_chunk::<8>().ok_or(damaged(bytes.len()))?;
         let rest = body.strip_prefix(MAGIC).ok_or(LoadError::Version)?;
         if xxhash_rust::xxh3::xxh3_64(body) != u64::from_le_bytes(*sum) {
             return Err(damaged(body.len()));
         }
-        let rest = rest.strip_prefix(&plan.workspace().hash.0).ok_or(LoadError::Version)?;
-        let mut engine = Engine::new(plan, settings);
         let mut r = Reader::new(rest);
-        engine.clock = Timestamp(r.i64());
+        let (now, generation, needed) = read_sets(&mut r);
+        let before = before.filter(|_| needed.is_some());
+        if now != plan.workspace().hash || before.as_ref().map(|plan| plan.workspace().hash) != needed {
+            return Err(LoadError::Version);
+        }
         let offset = bytes.len() - 8 - rest.len();
+        let mut engine = match before {
+            None => Engine::new(plan, settings),
+            Some(before) => {
+                let (at, number) = (Timestamp(r.i64()), r.u64());
+                let cursor = ScanCursor { customer_hash: r.fixed64() };
+                let mut engine = Engine::new(before, settings);
+                engine.begin(plan, at, number).go_on(cursor);
+                engine
+            }
+        };
+        engine.generation = generation;
+        engine.clock = Timestamp(r.i64());
+        let n = r.count(1);
+        engine.lacking = (0..n).map(|_| (r.u64() == 1).then(|| Timestamp(r.i64()))).collect();
+        if n != engine.program.plan.features.len() {
+            return Err(damaged(offset + r.position()));
+        }
         for _ in 0..r.count(2) {
             let at = offset + r.position();
             let id = std::str::from_utf8(r.blob()).map_err(|_| damaged(at))?;
@@ -88,27 +154,59 @@ impl Engine {
             if !engine.work.take(0, id, blob) || engine.store.find(hash, id).is_some() {
                 return Err(damaged(at));
             }
+            let behind = engine.work.customer.generation != engine.generation;
+            if behind && engine.activation.is_none() {
+                return Err(damaged(at));
+            }
             let customer = &engine.work.customer;
-            let (units, features) = (engine.program.plan.units.len(), engine.program.specs.len());
+            let program = engine.program_of(blob);
+            let (units, features) = (program.plan.units.len(), program.specs.len());
             let known = customer.units.iter().map(|e| e.unit).chain(customer.deadlines.iter().map(|d| d.0)).all(|u| (u as usize) < units)
-                && customer.features.iter().all(|f| (f.feature as usize) < features);
+                && customer
+                    .features
+                    .iter()
+                    .map(|f| f.feature)
+                    .chain(customer.gaps.iter().map(|g| g.feature))
+                    .all(|f| (f as usize) < features);
             if !known {
                 return Err(damaged(at));
             }
             let slot = engine.store.insert(hash, id, blob);
-            if customer.armed != Timestamp::MAX {
-                engine.timers.arm(customer.armed, slot);
+            if engine.work.customer.armed != Timestamp::MAX {
+                engine.timers.arm(engine.work.customer.armed, slot);
                 engine.armed += 1;
             }
-            for entry in customer.units.iter().filter(|e| e.member) {
-                if let UnitKind::Segment(segment) = &engine.program.plan.units[entry.unit as usize].kind {
-                    engine.members[segment.definition.at()] += 1;
-                }
-            }
+            engine.count(behind);
         }
         if r.failed() || !r.done() {
             return Err(damaged(offset + r.position()));
         }
         Ok(engine)
     }
+
+    /// Counts the memberships of the customer at hand, who may be one whom the scan has not reached.
+    fn count(&mut self, behind: bool) {
+        let Engine { activation, program, members, work, .. } = self;
+        for entry in work.customer.units.iter().filter(|e| e.member) {
+            let place = match activation.as_mut().filter(|_| behind) {
+                Some(activation) => activation.count(entry.unit),
+                None => match &program.plan.units[entry.unit as usize].kind {
+                    UnitKind::Segment(segment) => Some(segment.definition),
+                    _ => None,
+                },
+            };
+            if let Some(definition) = place {
+                members[definition.at()] += 1;
+            }
+        }
+    }
+}
+
+/// The sets that a saved engine names, and the generation of the one in force.
+fn read_sets(r: &mut Reader<'_>) -> (SetHash, u8, Option<SetHash>) {
+    let set = |r: &mut Reader<'_>| SetHash(r.bytes(16).try_into().unwrap_or_default());
+    let now = set(r);
+    let head = r.u64();
+    let before = (head & 1 == 1).then(|| set(r));
+    (now, (head >> 1 & 1) as u8, before)
 }

@@ -181,6 +181,15 @@ impl Store {
         slots
     }
 
+    /// The customers of one chunk with their hashes, the last by (hash, id) first.
+    ///
+    /// **Cost:** as [`chunk`](Self::chunk), without copies of ids.
+    pub fn chunk_backwards(&self, chunk: usize) -> Vec<(u64, u32)> {
+        let mut slots: Vec<(u64, u32)> = self.index.slots(chunk).map(|slot| (self.hash(slot), slot)).collect();
+        slots.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| self.id(b.1).cmp(self.id(a.1))));
+        slots
+    }
+
     /// All slots, ordered by (hash, id).
     pub fn iter(&self) -> impl Iterator<Item = u32> {
         (0..CHUNKS).flat_map(|chunk| self.chunk(chunk))
@@ -200,6 +209,8 @@ mod tests {
         want.sort_unstable();
         let got: Vec<(u64, &str)> = store.iter().map(|slot| (store.hash(slot), store.id(slot))).collect();
         assert_eq!(got, want);
+        let backwards: Vec<u32> = (0..CHUNKS).rev().flat_map(|chunk| store.chunk_backwards(chunk)).map(|(_, slot)| slot).collect();
+        assert!(backwards.into_iter().rev().eq(store.iter()));
         for (id, blob) in model {
             let slot = store.find(customer_hash(id), id).expect("in the model");
             assert_eq!(store.get(slot), &blob[..]);

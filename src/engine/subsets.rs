@@ -189,7 +189,7 @@ impl Work {
         let emit = Span { start, end: self.customer.bytes.len() as u32 };
         // Neither a member nor published: what is kept of it is the list alone.
         let since = self.customer.first_seen;
-        self.customer.set_unit(UnitEntry { unit, member: false, since, origin: Origin::Timer(since), emit });
+        self.customer.set_unit(UnitEntry { emit, ..UnitEntry::new(unit, false, since, Origin::Timer(since)) });
         (true, next)
     }
 

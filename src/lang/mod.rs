@@ -56,6 +56,20 @@ fn compile_into(files: &[SourceFile], mut report: diagnostic::Report) -> Compile
     Compiled { workspace, diagnostics: report.finish(files) }
 }
 
+/// Compiles the catalogue of `files`, whatever definitions stand beside it, with the definitions of `text`: another set over the same
+/// catalogue.
+pub fn recompile(files: &[SourceFile], text: SourceFile) -> Compiled {
+    let mut report = diagnostic::Report::default();
+    let mut items = Vec::new();
+    for (i, file) in files.iter().enumerate() {
+        items.extend(parser::parse(i as u32, &file.text, &mut report).into_iter().filter(|item| item.kind.is_catalogue()));
+    }
+    items.extend(parser::parse(files.len() as u32, &text.text, &mut report));
+    let files: Vec<SourceFile> = files.iter().cloned().chain([text]).collect();
+    let workspace = check::check(&files, &items, &mut report);
+    Compiled { workspace, diagnostics: report.finish(&files) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

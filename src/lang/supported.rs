@@ -33,7 +33,7 @@ pub(crate) enum Form {
     Cooldown,
     Expire,
     Settle,
-    Backfill,
+    BackfillReplay,
     ScoreArithmetic,
     ScoreAgainstTerm,
     ExtremeOfTime,
@@ -46,7 +46,7 @@ const NOT_EVALUATED: &[(Form, &str)] = &[
     (Form::Crossed, "`entered segment` and `left segment`"),
     (Form::Rank, "`in top` and `in bottom`"),
     (Form::Ntile, "`ntile`"),
-    (Form::Backfill, "`backfill`"),
+    (Form::BackfillReplay, "`backfill replay`"),
 ];
 
 impl Form {

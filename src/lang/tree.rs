@@ -44,6 +44,14 @@ pub(crate) enum ItemKind {
     },
 }
 
+impl ItemKind {
+    /// Says what can occur, and is no definition.
+    pub fn is_catalogue(&self) -> bool {
+        use ItemKind::{Cart, Event, List, Purpose, Trait, Workspace};
+        matches!(self, Workspace(_) | Event(_) | Trait(_) | Purpose { .. } | List(_) | Cart { .. })
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Let {
     pub name: Name,

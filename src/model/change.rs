@@ -6,16 +6,18 @@ use super::Value;
 use crate::ids::{ChangeId, Position, SemanticHash};
 use crate::time::Timestamp;
 
-/// What a change came from, as far as its identity goes: a record's place, or the deadline of a timer.
+/// What a change came from, as far as its identity goes: a record's place, the deadline of a timer, or the number of a change of definitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     Record(Position),
     Timer(Timestamp),
+    /// Tells the changes of definitions of one shard apart: a set that is taken back and put in force again gives other changes.
+    Activation(u64),
 }
 
 /// Identity of a change, equal after any replay (LANGUAGE.md S34, 8.13): the first half of XXH3-128 (seed 0, big-endian) over segment,
-/// 0x1F, customer, 0x1F, version, then the origin (0, input u16, partition u32, offset i64; or 1, deadline i64) and the ordinal u32, all
-/// little-endian. `ordinal` counts earlier changes of the same segment and customer from that very origin.
+/// 0x1F, customer, 0x1F, version, then the origin (0, input u16, partition u32, offset i64; 1, deadline i64; or 2, number u64) and the
+/// ordinal u32, all little-endian. `ordinal` counts earlier changes of the same segment and customer from that very origin.
 pub fn change_id(segment: &str, customer: &str, version: SemanticHash, origin: Origin, ordinal: u32) -> ChangeId {
     let mut hasher = xxhash_rust::xxh3::Xxh3::new();
     hasher.update(segment.as_bytes());
@@ -33,6 +35,10 @@ pub fn change_id(segment: &str, customer: &str, version: SemanticHash, origin: O
         Origin::Timer(deadline) => {
             hasher.update(&[1]);
             hasher.update(&deadline.0.to_le_bytes());
+        }
+        Origin::Activation(number) => {
+            hasher.update(&[2]);
+            hasher.update(&number.to_le_bytes());
         }
     }
     hasher.update(&ordinal.to_le_bytes());
@@ -176,6 +182,8 @@ mod tests {
         for other in [
             change_id("s", "c", version, Origin::Record(position), 1),
             change_id("s", "c", version, Origin::Timer(Timestamp(3)), 0),
+            change_id("s", "c", version, Origin::Activation(3), 0),
+            change_id("s", "c", version, Origin::Activation(4), 0),
             change_id("s", "d", version, Origin::Record(position), 0),
             change_id("s", "c", SemanticHash([8; 16]), Origin::Record(position), 0),
         ] {

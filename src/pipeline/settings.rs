@@ -95,8 +95,16 @@ impl Settings {
 
     /// Hash of the settings that decide outcomes: a replay needs the same. The order and names of inputs stand in the journal themselves.
     pub fn hash(&self) -> u64 {
-        let engine::Settings { max_age, max_future_skew, reorder_buffer, duplicate_window, session_gap, exact_entries, output_budget } =
-            &self.engine;
+        let engine::Settings {
+            max_age,
+            max_future_skew,
+            reorder_buffer,
+            duplicate_window,
+            session_gap,
+            exact_entries,
+            output_budget,
+            scan_customers,
+        } = &self.engine;
         let unknown_events = matches!(self.unknown_events, UnknownEvents::DeadLetter);
         let wrong_type = matches!(self.wrong_type, WrongType::Unknown);
         let mut bytes = Vec::new();
@@ -108,6 +116,7 @@ impl Settings {
             session_gap.map_or(-1, |m| m.0),
             *exact_entries as i64,
             *output_budget as i64,
+            *scan_customers as i64,
             i64::from(unknown_events),
             i64::from(wrong_type),
         ] {

@@ -11,7 +11,9 @@ use super::selector::Role;
 use super::window::AgeWindow;
 use super::{CartPlan, Zones, threshold};
 use crate::ids::DefinitionIndex;
-use crate::lang::definition::{Aggregate, CartPath, DefinitionKind, Expr, Path, Segment, Selector, Term, Window, Workspace, Zone};
+use crate::lang::definition::{
+    Aggregate, Backfill, CartPath, DefinitionKind, Expr, Path, Segment, Selector, Term, Window, Workspace, Zone,
+};
 use crate::lang::display;
 use crate::model::{Circle, Type};
 use crate::time::Millis;
@@ -55,6 +57,10 @@ pub(super) struct Builder<'w> {
     /// By what the aggregate that is being built files its events, and how many periods it needs; `None` where that is not by the calendar.
     pub axis: Option<(Axis, u32)>,
     pub salts: Vec<Box<str>>,
+    /// The segment with `backfill none` that is being built: its features are its own.
+    pub owner: Option<Box<str>>,
+    /// Features that one segment alone reads, with its name.
+    pub owners: HashMap<FeatureId, Box<str>>,
 }
 
 /// The checker lets through only what this version evaluates (E16).
@@ -88,6 +94,8 @@ impl<'w> Builder<'w> {
             zone: zones.resolve(&Zone::Customer),
             axis: None,
             salts: Vec::new(),
+            owner: None,
+            owners: HashMap::new(),
         }
     }
 
@@ -96,7 +104,11 @@ impl<'w> Builder<'w> {
         for (i, definition) in self.workspace.definitions.iter().enumerate() {
             let index = DefinitionIndex(i as u32);
             match &definition.kind {
-                DefinitionKind::Segment(segment) => self.segment(index, segment),
+                DefinitionKind::Segment(segment) => {
+                    self.owner = (segment.backfill == Backfill::None).then(|| definition.name.as_str().into());
+                    self.segment(index, segment);
+                    self.owner = None;
+                }
                 DefinitionKind::Score(_) => {
                     self.score(index);
                 }
@@ -246,7 +258,7 @@ impl<'w> Builder<'w> {
     ) -> FeatureId {
         let selector = self.selector(of);
         let within = self.within.clone();
-        let key = format!("{selector} {property:?} {family} {within:?}");
+        let key = format!("{selector} {property:?} {family} {within:?} {:?}", self.owner);
         let known = self.feature_ids.get(&key).copied();
         let id = known.unwrap_or(self.features.len() as FeatureId);
         self.keyed = self.keyed.or(within.key.as_ref().map(|_| id));
@@ -259,6 +271,7 @@ impl<'w> Builder<'w> {
         let property = property.map(<[String]>::to_vec);
         self.features.push(Feature { kind, within, selector: Some(selector), property, unit, edges: Vec::new(), losses: Vec::new() });
         self.feature_ids.insert(key, id);
+        self.owners.extend(self.owner.clone().map(|owner| (id, owner)));
         self.selectors[selector as usize].feeds.push((id, Role::Entry));
         id
     }
@@ -286,11 +299,15 @@ impl<'w> Builder<'w> {
         unit: NumberUnit,
     ) -> FeatureId {
         let kind = FeatureKind::Log { windows: vec![window], values, extremes: with_extremes, thin: thinned };
-        let id = self.feature(&format!("log {values:?}"), of, property, unit, kind);
-        if let FeatureKind::Log { windows, extremes, thin, .. } = &mut self.features[id as usize].kind {
+        // What is thinned, or kept without extremes, cannot be had back when the set changes: so these are features of their own.
+        let family = match thinned {
+            Some(_) => format!("thin log {window:?}"),
+            None => format!("log {values:?} {with_extremes}"),
+        };
+        let id = self.feature(&family, of, property, unit, kind);
+        if let FeatureKind::Log { windows, thin, .. } = &mut self.features[id as usize].kind {
             add_window(windows, window);
-            *extremes |= with_extremes;
-            *thin = thin.zip(thinned).map(|(a, b)| a.max(b)).filter(|_| windows.len() == 1);
+            *thin = thin.zip(thinned).map(|(a, b)| a.max(b));
         }
         id
     }

@@ -14,6 +14,7 @@ pub mod delays;
 mod edges;
 pub mod feature;
 pub mod filter;
+mod identity;
 pub mod node;
 mod number;
 mod report;
@@ -42,8 +43,10 @@ use crate::ids::{EventIndex, PropertyIndex};
 use crate::lang::Workspace;
 use crate::lang::definition::EventRef;
 use crate::model::{Property, Type};
+use crate::time::Millis;
 
 pub(crate) use build::terms_of;
+pub use identity::Meaning;
 pub use report::SegmentReport;
 
 /// A set of definitions, ready to be run by any number of engines.
@@ -73,6 +76,10 @@ pub struct Plan {
     pub zones: Zones,
     /// Of all buckets.
     pub salts: Vec<Box<str>>,
+    /// By feature: what it is called in any set.
+    pub meanings: Vec<Meaning>,
+    /// By feature: how long after a change of definitions it may lack something; `None`: for ever.
+    pub horizons: Vec<Option<Millis>>,
 }
 
 /// What a cart line keeps beside product, variant, quantity and price.
@@ -100,8 +107,9 @@ impl Plan {
         let mut builder = Builder::new(&workspace, cart);
         let reverse = builder.build();
         let routes = routes(&builder, &schema);
+        let meanings = identity::meanings(&builder);
         let Builder { selectors, features, session, nodes, terms, units, unit_of, cart, zones, salts, .. } = builder;
-        Plan {
+        let mut plan = Plan {
             schema: Arc::new(schema),
             selectors: selectors.into_iter().map(|s| s.selector.text).collect(),
             routes,
@@ -117,8 +125,12 @@ impl Plan {
             cart,
             zones,
             salts,
+            meanings,
+            horizons: Vec::new(),
             workspace,
-        }
+        };
+        plan.horizons = identity::horizons(&plan);
+        plan
     }
 
     /// What decoders need to know.

@@ -95,7 +95,7 @@ impl Builder<'_> {
                 plan.steps.push(StepPlan { within: step.within, later: step.at_least_later, without: step.without.is_some() });
             }
         }
-        let key = format!("sequence {feeds:?} {plan:?} {:?}", sequence.per);
+        let key = format!("sequence {feeds:?} {plan:?} {:?} {:?}", sequence.per, self.owner);
         let known = self.feature_ids.get(&key).copied();
         let id = known.unwrap_or(self.features.len() as FeatureId);
         self.keyed = sequence.per.is_some().then_some(id);
@@ -110,6 +110,7 @@ impl Builder<'_> {
         let within = Within { key: sequence.per.clone(), ..Within::default() };
         self.features.push(Feature { within, ..Feature::bare(kind, NumberUnit::Instant) });
         self.feature_ids.insert(key, id);
+        self.owners.extend(self.owner.clone().map(|owner| (id, owner)));
         // A selector that serves several steps feeds once, with all of them.
         let mut masks: Vec<(u32, u64)> = Vec::new();
         for (selector, bit) in feeds {

@@ -36,10 +36,22 @@ pub fn run_file(name: &str, text: &str) -> Report {
     if !report.passed() {
         return report;
     }
-    let plan = Arc::new(Plan::compile(Arc::new(workspace)));
+    let mut plans = vec![Arc::new(Plan::compile(Arc::new(workspace)))];
+    for line in &script.lines {
+        let Step::Define(text) = &line.step else { continue };
+        let base = [SourceFile::new(name, script.definitions.as_str())];
+        let compiled = crate::lang::recompile(&base, SourceFile::new(format!("{name} line {}", line.number), text.as_str()));
+        let Some(workspace) = compiled.workspace else {
+            let message = compiled.errors().map(|d| d.to_string()).collect::<Vec<_>>().join("\n");
+            let message = format!("the definitions do not compile\n{message}");
+            report.failures.push(Failure { line: line.number, text: line.text.clone(), message, ..Failure::default() });
+            return report;
+        };
+        plans.push(Arc::new(Plan::compile(Arc::new(workspace))));
+    }
     let mut first: Option<Vec<Published>> = None;
     for way in Way::ALL {
-        let mut run = Run::new(plan.clone(), way);
+        let mut run = Run::new(plans.clone(), way);
         let mut checker = Checker::default();
         let mut failures = run_way(&script, &mut run, &mut checker);
         let mut changes = std::mem::take(&mut run.changes);

@@ -42,14 +42,24 @@ impl Way {
 
 /// What the journal of a run holds: enough to do it again.
 enum Entry {
-    Batch { batch: Batch, idle_until: Option<Timestamp> },
+    Batch {
+        batch: Batch,
+        idle_until: Option<Timestamp>,
+    },
     Settings(Settings),
+    /// Another set, the activation clock, and which one it is.
+    Plan(Arc<Plan>, Timestamp, u64),
 }
 
 /// An engine that is driven by script steps.
 pub struct Run {
     way: Way,
-    plan: Arc<Plan>,
+    /// The sets of the script, the first one first.
+    plans: Vec<Arc<Plan>>,
+    /// Which of them is in force.
+    in_force: usize,
+    /// How far the script's own clock has come: beyond the engine's where an idle log moved nothing.
+    now: Timestamp,
     settings: Settings,
     options: DecodeOptions,
     decoder: Decoder,
@@ -64,13 +74,17 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn new(plan: Arc<Plan>, way: Way) -> Run {
-        let (settings, options) = (Settings::default(), DecodeOptions::strict());
+    /// **Shape:** one plan and one more for each `define` of the script.
+    pub fn new(plans: Vec<Arc<Plan>>, way: Way) -> Run {
+        // Small steps, so that snapshots and records fall into the middle of scans.
+        let (settings, options) = (Settings { scan_customers: 1, ..Settings::default() }, DecodeOptions::strict());
         Run {
             way,
-            decoder: Decoder::new(plan.schema().clone(), options.clone()),
-            engine: Engine::new(plan.clone(), settings.clone()),
-            plan,
+            decoder: Decoder::new(plans[0].schema().clone(), options.clone()),
+            engine: Engine::new(plans[0].clone(), settings.clone()),
+            plans,
+            in_force: 0,
+            now: Timestamp::MIN,
             settings,
             options,
             batch: Batch::default(),
@@ -91,6 +105,7 @@ impl Run {
     pub fn step(&mut self, line: &Line) -> Result<(), String> {
         match &line.step {
             Step::Record(record) => {
+                self.now = self.now.max(record.at);
                 self.push(record);
                 match self.way {
                     Way::Batches => {}
@@ -103,6 +118,7 @@ impl Run {
                 Ok(())
             }
             Step::Clock(t) => {
+                self.now = self.now.max(*t);
                 self.apply(Some(*t));
                 if self.way == Way::Reloads { self.reload() } else { Ok(()) }
             }
@@ -110,10 +126,13 @@ impl Run {
                 self.flush();
                 self.set(name, value)
             }
-            Step::Define(_) => Err("definitions that change while running are not evaluated by this version".into()),
+            Step::Define(_) => {
+                self.flush();
+                self.define()
+            }
             Step::Expect(_) => {
                 self.flush();
-                Ok(())
+                self.finish_scan()
             }
         }
     }
@@ -123,17 +142,21 @@ impl Run {
     /// **Errors:** how the replay differs.
     pub fn finish(&mut self) -> Result<(), String> {
         self.flush();
+        self.finish_scan()?;
         if self.way != Way::Replay {
             return Ok(());
         }
-        let mut again = Engine::new(self.plan.clone(), Settings::default());
+        let mut again = Engine::new(self.plans[0].clone(), Settings { scan_customers: 1, ..Settings::default() });
         let mut outputs = Outputs::default();
         for entry in &self.journal {
             match entry {
                 Entry::Batch { batch, idle_until } => {
                     again.apply(batch, *idle_until, &mut outputs);
                 }
-                Entry::Settings(settings) => again = reloaded(&again, &self.plan, settings)?,
+                Entry::Settings(settings) => again = reloaded(&again, &self.plans, settings)?,
+                Entry::Plan(plan, at, number) => {
+                    again.activate(plan.clone(), *at, *number).map_err(|e| e.to_string())?;
+                }
             }
         }
         if outputs.changes != self.changes {
@@ -151,6 +174,33 @@ impl Run {
         }
         if (again.digest(), again.clock()) != (self.engine.digest(), self.engine.clock()) {
             return Err("the state after the replay differs from the state before it".into());
+        }
+        Ok(())
+    }
+
+    /// Puts the next set in force. Its scan goes on with the records that follow; only the batching way has it done at once.
+    fn define(&mut self) -> Result<(), String> {
+        self.finish_scan()?;
+        self.in_force += 1;
+        let plan = self.plans[self.in_force].clone();
+        let (at, number) = (self.now.max(self.engine.clock()), self.in_force as u64);
+        self.engine.activate(plan.clone(), at, number).map_err(|e| e.to_string())?;
+        self.decoder = Decoder::new(plan.schema().clone(), self.options.clone());
+        self.journal.push(Entry::Plan(plan, at, number));
+        match self.way {
+            Way::Batches => self.finish_scan(),
+            Way::Reloads => self.reload(),
+            Way::RecordByRecord | Way::Replay => Ok(()),
+        }
+    }
+
+    /// Brings the set in force to every customer.
+    fn finish_scan(&mut self) -> Result<(), String> {
+        while self.engine.is_activating() {
+            self.apply(None);
+            if self.way == Way::Reloads {
+                self.reload()?;
+            }
         }
         Ok(())
     }
@@ -185,7 +235,7 @@ impl Run {
     }
 
     fn reload(&mut self) -> Result<(), String> {
-        self.engine = reloaded(&self.engine, &self.plan, &self.settings)?;
+        self.engine = reloaded(&self.engine, &self.plans, &self.settings)?;
         Ok(())
     }
 
@@ -206,7 +256,7 @@ impl Run {
                     "unknown" => WrongType::Unknown,
                     _ => return Err(format!("`{value}`: wrong_type is `dead-letter` or `unknown`")),
                 };
-                self.decoder = Decoder::new(self.plan.schema().clone(), self.options.clone());
+                self.decoder = Decoder::new(self.plans[self.in_force].schema().clone(), self.options.clone());
                 return Ok(());
             }
             _ => {
@@ -221,10 +271,14 @@ impl Run {
     }
 }
 
-fn reloaded(engine: &Engine, plan: &Arc<Plan>, settings: &Settings) -> Result<Engine, String> {
+fn reloaded(engine: &Engine, plans: &[Arc<Plan>], settings: &Settings) -> Result<Engine, String> {
     let mut bytes = Vec::new();
     engine.save(&mut bytes);
-    let loaded = Engine::load(plan.clone(), settings.clone(), &bytes).map_err(|e| format!("a saved engine cannot be loaded: {e}"))?;
+    let cannot = |e| format!("a saved engine cannot be loaded: {e}");
+    let sets = Engine::sets_of(&bytes).map_err(cannot)?;
+    let plan = |set| plans.iter().find(|plan| plan.workspace().hash == set).cloned();
+    let now = plan(sets.now).ok_or("a saved engine is of another set")?;
+    let loaded = Engine::load_during_scan(now, sets.before.and_then(plan), settings.clone(), &bytes).map_err(cannot)?;
     if loaded.digest() != engine.digest() {
         return Err("an engine that was saved and loaded has another digest".into());
     }

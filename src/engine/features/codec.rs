@@ -245,6 +245,8 @@ mod tag {
     pub const SCORE: u8 = 14;
     /// A decimal that is a whole number, in ones.
     pub const WHOLE: u8 = 15;
+    /// A property that was not kept when its event came: reads as missing.
+    pub const UNKNOWN: u8 = 16;
 }
 
 /// One value, borrowed from its bytes.
@@ -313,7 +315,7 @@ impl<'a> Iterator for Items<'a> {
 /// Reads what [`put_value`] or [`put_datum`] wrote.
 pub fn read_value<'a>(reader: &mut Reader<'a>) -> ValueRef<'a> {
     match reader.byte() {
-        tag::MISSING => ValueRef::Missing,
+        tag::MISSING | tag::UNKNOWN => ValueRef::Missing,
         tag::FALSE => ValueRef::Bool(false),
         tag::TRUE => ValueRef::Bool(true),
         tag::INT => ValueRef::Int(reader.i64()),
@@ -340,6 +342,16 @@ pub fn read_value<'a>(reader: &mut Reader<'a>) -> ValueRef<'a> {
         tag::SCORE => ValueRef::Score(f64::from_bits(reader.fixed64())),
         _ => missing(reader),
     }
+}
+
+/// Appends the mark of a value that was not kept; it reads as missing.
+pub fn put_unknown(out: &mut Vec<u8>) {
+    out.push(tag::UNKNOWN);
+}
+
+/// Whether the next value is one that was not kept.
+pub fn next_is_unknown(reader: &Reader<'_>) -> bool {
+    reader.rest().first() == Some(&tag::UNKNOWN)
 }
 
 fn missing<'a>(reader: &mut Reader<'a>) -> ValueRef<'a> {

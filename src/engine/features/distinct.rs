@@ -7,6 +7,7 @@ use super::codec::{Reader, put_fixed64, put_instant, put_u64};
 use super::granules::Granules;
 use super::ring::Keep;
 use super::window::{AgeWindow, Ratio, Reading, Verdict, satisfies};
+use crate::engine::gaps::Lack;
 use crate::lang::definition::Rel;
 use crate::time::Timestamp;
 
@@ -147,6 +148,35 @@ impl Distinct {
             *old = Bucket { last: young.last, span: young.last.abs_diff(first), count: old.count.saturating_add(young.count) };
             true
         });
+    }
+
+    /// Becomes what the plan `to` keeps and tells what may be missing.
+    pub fn recut(&mut self, from: &DistinctPlan, to: &DistinctPlan, floor: Timestamp, lost: &mut Vec<Lack>) {
+        self.prune(from, floor);
+        if !from.open && (to.open || to.capacity > from.capacity) && self.times.len() >= from.capacity {
+            let until = match from.keep {
+                Keep::Newest => self.times.first().map_or(floor, |ts| Timestamp(*ts)),
+                Keep::Oldest => floor,
+            };
+            lost.push(Lack { until, exact: from.capacity as u32, total: false });
+        }
+        let (old, new) = (&from.granules, &to.granules);
+        if !old.unbounded && (new.unbounded || new.horizon > old.horizon) {
+            lost.push(Lack { until: floor - old.horizon, exact: 0, total: false });
+        }
+        if !to.open {
+            if let Some(last) = self.buckets.last() {
+                lost.push(Lack { until: Timestamp(last.last), exact: self.times.len() as u32, total: false });
+            }
+            self.buckets.clear();
+            let excess = self.times.len().saturating_sub(to.capacity);
+            let out = match to.keep {
+                Keep::Newest => 0..excess,
+                Keep::Oldest => self.times.len() - excess..self.times.len(),
+            };
+            self.times.drain(out.clone());
+            self.hashes.drain(out);
+        }
     }
 
     /// Number of values in the window; saturates at the capacity where counts are compared with constants only.

@@ -6,6 +6,7 @@
 use super::codec::{Reader, put_i64, put_instant, put_u64};
 use super::granules::Granules;
 use super::window::{AgeWindow, Ratio, Reading, Verdict, satisfies};
+use crate::engine::gaps::Lack;
 use crate::lang::definition::Rel;
 use crate::time::Timestamp;
 
@@ -119,6 +120,19 @@ impl Extremes {
                 self.settle(plan, value);
             }
             self.entries.drain(..past);
+        }
+    }
+
+    /// Becomes what the plan `to` keeps and tells what may be missing.
+    pub fn recut(&mut self, from: &ExtremesPlan, to: &ExtremesPlan, floor: Timestamp, lost: &mut Vec<Lack>) {
+        self.prune(from, floor);
+        let (old, new) = (&from.granules, &to.granules);
+        let shorter = new.horizon > old.horizon || (new.unbounded && !old.unbounded);
+        if shorter && (!old.unbounded || self.settled.is_some()) {
+            lost.push(Lack { until: floor - old.horizon, exact: 0, total: old.unbounded });
+        }
+        if !new.unbounded {
+            self.settled = None;
         }
     }
 

@@ -1,6 +1,7 @@
 //! The first or the newest event of a selector, with the properties that some definition uses.
 
-use super::codec::{Reader, ValueRef, put_blob, put_instant, read_value};
+use super::codec::{Reader, ValueRef, next_is_unknown, put_blob, put_instant, put_unknown, read_value};
+use crate::engine::gaps::Lack;
 use crate::lang::definition::Which;
 use crate::time::Timestamp;
 
@@ -51,6 +52,40 @@ impl FirstLast {
             read_value(&mut reader);
         }
         if reader.done() { ValueRef::Missing } else { read_value(&mut reader) }
+    }
+
+    /// Whether the i-th used property was not kept when the event came, because no definition asked for it.
+    pub fn is_unknown(&self, i: usize) -> bool {
+        let mut reader = Reader::new(&self.values);
+        for _ in 0..i {
+            read_value(&mut reader);
+        }
+        self.at.is_some() && next_is_unknown(&reader)
+    }
+
+    /// Becomes what another plan keeps: `fields` gives for each of its properties the place among those kept so far.
+    pub fn recut(&mut self, fields: &[Option<usize>], lost: &mut Vec<Lack>) {
+        if self.at.is_none() {
+            return;
+        }
+        let old = std::mem::take(&mut self.values);
+        for field in fields {
+            let mut reader = Reader::new(&old);
+            let Some(i) = field else {
+                put_unknown(&mut self.values);
+                continue;
+            };
+            for _ in 0..*i {
+                read_value(&mut reader);
+            }
+            let start = reader.position();
+            read_value(&mut reader);
+            self.values.extend_from_slice(&old[start..reader.position()]);
+        }
+        if fields.contains(&None) {
+            // No event is missing.
+            lost.push(Lack { until: Timestamp::MIN, exact: 0, total: true });
+        }
     }
 
     /// `values`: whether the plan uses any property; the same for encoding and decoding.

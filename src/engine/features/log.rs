@@ -4,6 +4,8 @@
 //! Three parts, from old to young: what no edge passes over any more (kept only for windows without far edge), merged buckets, single
 //! entries. A bucket enters and leaves with its *last* millisecond.
 
+mod recut;
+
 use super::codec::{Reader, put_fixed64, put_i64, put_i128, put_instant, put_u64};
 use super::counter::Quantity;
 use super::granules::Granules;

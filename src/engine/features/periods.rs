@@ -8,6 +8,7 @@
 use super::codec::{Reader, put_fixed64, put_i64, put_i128, put_u64};
 use super::counter::Quantity;
 use super::window::{AgeWindow, Ratio, satisfies};
+use crate::engine::gaps::Lack;
 use crate::lang::definition::Rel;
 pub use crate::plan::calendar::PeriodValues;
 use crate::time::{Millis, Timestamp};
@@ -124,6 +125,19 @@ impl Periods {
             self.cells.drain(..past);
             let past = self.values.partition_point(|(p, _)| *p < oldest);
             self.values.drain(..past);
+        }
+    }
+
+    /// Becomes what the plan `to` keeps and tells what may be missing; `at` is the present instant.
+    pub fn recut(&mut self, from: &PeriodsPlan, to: &PeriodsPlan, at: Timestamp, lost: &mut Vec<Lack>) {
+        if to.keep > from.keep {
+            lost.push(Lack { until: at, exact: u32::try_from(from.keep).unwrap_or(u32::MAX), total: false });
+        }
+        let more = from.bound.filter(|old| to.bound.is_none_or(|new| new > *old));
+        if let Some(old) = more
+            && self.values.chunk_by(|a, b| a.0 == b.0).any(|of_period| of_period.len() >= old)
+        {
+            lost.push(Lack::everything(at));
         }
     }
 

@@ -6,6 +6,7 @@
 
 use super::codec::{Reader, put_instant, put_u64};
 use super::window::{AgeWindow, Ratio, Verdict, satisfies};
+use crate::engine::gaps::Lack;
 use crate::lang::definition::Rel;
 use crate::limits::RING_CONSTANT_MAX;
 pub use crate::plan::feature::Keep;
@@ -76,6 +77,29 @@ impl Ring {
         let dropped = self.times.partition_point(|x| *x <= ts.0);
         self.times.drain(..dropped);
         dropped > 0
+    }
+
+    /// Becomes what another capacity keeps and tells what may be missing; `at` is the present instant.
+    pub fn recut(&mut self, keep: Keep, from: usize, to: usize, at: Timestamp, lost: &mut Vec<Lack>) {
+        if to < self.times.len() {
+            match keep {
+                Keep::Newest => drop(self.times.drain(..self.times.len() - to)),
+                Keep::Oldest => self.times.truncate(to),
+            }
+        }
+        if to > from && self.times.len() >= from {
+            // One that was full may have let go of older ones (or of younger ones, keeping the oldest).
+            let until = match keep {
+                Keep::Newest => self.oldest().unwrap_or(at),
+                Keep::Oldest => at,
+            };
+            lost.push(Lack { until, exact: from as u32, total: false });
+        }
+    }
+
+    /// Whether it holds as many as it can, all of them after an instant.
+    pub fn is_full_after(&self, capacity: usize, instant: Timestamp) -> bool {
+        self.times.len() >= capacity && self.times.first().is_some_and(|oldest| *oldest > instant.0)
     }
 
     /// Events of the window at `t`; saturates at the capacity.

@@ -136,6 +136,12 @@ impl InSession {
         old
     }
 
+    /// What is kept, of whichever session; to be kept otherwise from here on. `to` is the new kind.
+    pub fn recut(&mut self, to: &Spec, change: impl FnOnce(&mut State)) {
+        change(&mut self.state);
+        self.empty = Box::new(State::new(to));
+    }
+
     pub fn encode(&self, inner: &Spec, base: Timestamp, out: &mut Vec<u8>) {
         put_u64(out, self.number);
         if self.number > 0 {

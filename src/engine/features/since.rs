@@ -65,6 +65,11 @@ impl Since {
         Err(!std::mem::replace(&mut self.before, true))
     }
 
+    /// What is kept, to be kept otherwise from here on.
+    pub fn state_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+
     pub fn encode(&self, inner: &Spec, base: Timestamp, out: &mut Vec<u8>) {
         out.push(if self.mark.is_some() { MARKED } else { 0 } | if self.before { BEFORE } else { 0 });
         if let Some(mark) = self.mark {

@@ -14,7 +14,7 @@
 
 use super::wish::{Why, Wish, is_blocked};
 use super::{Agenda, Decided, RecordStep, Step, Stepped, inherited, publish};
-use crate::engine::customer::{Span, UnitEntry};
+use crate::engine::customer::UnitEntry;
 use crate::engine::evaluate::Work;
 use crate::engine::output::Outputs;
 use crate::engine::program::Program;
@@ -88,6 +88,8 @@ impl Machine<'_> {
         };
         match step {
             Step::Timer { .. } if why == Why::Consent => Some(Turn { why, since: t }),
+            // It does not settle: another set is no matter of time.
+            Step::Activation(_) => Some(Turn { why, since: t }),
             Step::Timer { .. } => self.by_time(work, agenda, wish, why, t, stepped),
             Step::Record(record) => self.by_record(work, without.and_then(|w| w.why), wish, why, record, stepped),
         }
@@ -177,7 +179,7 @@ impl Machine<'_> {
 
     /// The expiry, where it took over from a change that waited since `from`.
     fn expiry(&self, work: &Work, from: Timestamp) -> Waiting {
-        let entered = work.customer.unit(self.unit).map_or(from, |entry| entry.since);
+        let entered = work.customer.unit(self.unit).map_or(from, |entry| entry.expires_from);
         Waiting { since: from.max(entered + self.delays.expire.unwrap_or_default()), expiry: true }
     }
 
@@ -193,16 +195,17 @@ impl Machine<'_> {
         }
         let late = match step {
             Step::Record(record) => last.filter(|last| last.since > record.ts),
-            Step::Timer { .. } => None,
+            Step::Timer { .. } | Step::Activation(_) => None,
         };
         let cause = match (turn.why, step) {
+            (_, Step::Activation(a)) => a.cause(self.unit),
             (Why::Consent, _) => Cause::Consent,
             (Why::Expired, _) => Cause::Expired,
             (Why::Condition, Step::Timer { .. }) => Cause::Timer,
             (Why::Condition, Step::Record(_)) if late.is_some() => Cause::LateEvent,
             (Why::Condition, Step::Record(_)) => Cause::Event,
         };
-        let corrects = late.map(|last| last.origin);
+        let corrects = late.map(|last| (last.origin, last.version));
         let decided = Decided { entered, why: Some(turn.why), since: turn.since, cause, corrects, approx: wish.approx, step };
         publish(program, work, (self.unit, self.segment), decided, members, out);
         if let Some(unit) = self.delays.exit_delay {
@@ -237,7 +240,7 @@ impl Machine<'_> {
 
     fn set_waiting(&self, work: &mut Work, Waiting { since, expiry }: Waiting) {
         if let Some(unit) = self.delays.waiting {
-            work.customer.set_unit(UnitEntry { unit, member: expiry, since, origin: Origin::Timer(since), emit: Span::default() });
+            work.customer.set_unit(UnitEntry::new(unit, expiry, since, Origin::Timer(since)));
         }
     }
 

@@ -17,7 +17,7 @@ use super::features::{Reader, Verdict};
 use super::output::{Outputs, Published};
 use super::program::Program;
 use super::reason;
-use crate::ids::Position;
+use crate::ids::{Position, SemanticHash};
 use crate::limits::{EMIT_TEXT_BYTES_MAX, PUBLISHED_BYTES_BASE};
 use crate::model::{Cause, CauseEvent, Change, ChangeKind, Membership, Origin, Value, change_id};
 use crate::plan::node::{Node, NodeId, SegmentUnit, UnitId, UnitKind};
@@ -34,6 +34,17 @@ pub enum Step<'a> {
     Timer {
         deadline: Timestamp,
     },
+    /// Another set of definitions (S38).
+    Activation(ActivationStep<'a>),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ActivationStep<'a> {
+    /// The activation clock.
+    pub at: Timestamp,
+    pub number: u64,
+    /// By unit: its definition is new in the set.
+    pub created: &'a [bool],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -47,11 +58,18 @@ pub struct RecordStep<'a> {
     pub id: Option<&'a str>,
 }
 
+impl ActivationStep<'_> {
+    fn cause(&self, unit: UnitId) -> Cause {
+        if self.created[unit as usize] { Cause::DefinitionCreated } else { Cause::DefinitionChanged }
+    }
+}
+
 impl Step<'_> {
     fn at(&self) -> Timestamp {
         match self {
             Step::Record(record) => record.t,
             Step::Timer { deadline } => *deadline,
+            Step::Activation(activation) => activation.at,
         }
     }
 }
@@ -208,6 +226,9 @@ pub fn run(
                 stepped = Stepped { turned: true, moved: true };
                 machine.turn(work, turn, step, members, out);
                 agenda.turned(program, unit, turn.since, step);
+            } else if !work.customer.gaps.is_empty() {
+                // What is known of it may differ.
+                program.plan.units[unit as usize].dependents.iter().for_each(|dependent| agenda.insert(*dependent));
             }
             continue;
         }
@@ -216,8 +237,9 @@ pub fn run(
         let pending = || without.iter().any(|w| w.unit == unit && w.would == verdict.holds);
         if verdict.holds == member {
             stepped.moved |= work.customer.set_deadline(unit, verdict.until);
-            if without.iter().any(|w| w.unit == unit) {
-                // The record carries on what would have ended at this millisecond: a dwell that is complete now holds only with it.
+            if without.iter().any(|w| w.unit == unit) || !work.customer.gaps.is_empty() {
+                // The record carries on what would have ended at this millisecond: a dwell that is complete now holds only with it. Or what is
+                // known of the unit differs.
                 for dependent in &program.plan.units[unit as usize].dependents {
                     agenda.insert(*dependent);
                 }
@@ -260,13 +282,14 @@ fn turn(
             let since = match step {
                 Step::Record(r) if r.in_order && r.ts < r.t && work.held_at(program, *operand, r.ts) == entered => r.ts,
                 Step::Record(r) => r.t,
+                Step::Activation(a) => a.at,
                 Step::Timer { deadline } => {
                     let held = |work: &mut Work, since| work.held_at(program, *operand, since) == entered;
                     inherited(program, work, agenda, unit, held).unwrap_or(deadline)
                 }
             };
             if entered {
-                work.customer.set_unit(UnitEntry { unit, member: true, since, origin: Origin::Timer(since), emit: Span::default() });
+                work.customer.set_unit(UnitEntry::new(unit, true, since, Origin::Timer(since)));
             } else {
                 work.customer.forget_unit(unit);
             }
@@ -279,12 +302,13 @@ fn turn(
                     let held = |work: &mut Work, since| holds_at(program, work, segment, entered, since);
                     (inherited(program, work, agenda, unit, held).unwrap_or(deadline), Cause::Timer, None)
                 }
+                Step::Activation(a) => (a.at, a.cause(unit), None),
                 Step::Record(r) => {
                     // R1: and with the segment's own last change.
                     let in_order = r.in_order && last.is_none_or(|last| r.ts >= last.since);
                     let since = if in_order && r.ts < r.t && holds_at(program, work, segment, entered, r.ts) { r.ts } else { r.t };
                     match last.filter(|last| last.since > r.ts) {
-                        Some(last) => (since, Cause::LateEvent, Some(last.origin)),
+                        Some(last) => (since, Cause::LateEvent, Some((last.origin, last.version))),
                         None => (since, Cause::Event, None),
                     }
                 }
@@ -347,8 +371,8 @@ struct Decided<'a> {
     why: Option<Why>,
     since: Timestamp,
     cause: Cause,
-    /// The change that is taken back.
-    corrects: Option<Origin>,
+    /// The change that is taken back; its version where that is not the present one.
+    corrects: Option<(Origin, Option<SemanticHash>)>,
     approx: bool,
     step: Step<'a>,
 }
@@ -365,17 +389,26 @@ fn publish(
     let t = decided.step.at();
     let definition = &program.plan.workspace().definitions[segment.definition.at()];
     // What decided an exit by delays is told by the entry that it ends.
-    let reason = reason::of(program, work, (unit, segment), entered, decided.why, t);
+    let reason = match decided.cause {
+        // No condition decided it.
+        Cause::DefinitionDeleted => Vec::new(),
+        _ => reason::of(program, work, (unit, segment), entered, decided.why, t),
+    };
     debug_assert!(work.customer.unit(unit).is_none_or(|last| since >= last.since), "since never goes back");
     let origin = match decided.step {
         Step::Timer { .. } => Origin::Timer(since),
         Step::Record(r) => Origin::Record(r.position),
+        Step::Activation(a) => Origin::Activation(a.number),
     };
     work.customer.seq += 1;
-    work.customer.set_unit(UnitEntry { unit, member: entered, since, origin, emit: Span::default() });
+    work.customer.set_unit(UnitEntry::new(unit, entered, since, origin));
     let count = &mut members[segment.definition.at()];
     *count = if entered { count.saturating_add(1) } else { count.saturating_sub(1) };
-    let until = work.unit_until(program, unit, t).until;
+    let until = match decided.cause {
+        // Nothing can take it back.
+        Cause::DefinitionDeleted => Timestamp::MAX,
+        _ => work.unit_until(program, unit, t).until,
+    };
     let emit = emit(program, work, segment, t, out);
     if entered && !emit.is_empty() {
         // Look-ups tell what was published, not what it would be by now.
@@ -389,7 +422,7 @@ fn publish(
     }
     let customer: Arc<str> = work.id.as_str().into();
     let name = &program.names[segment.definition.at()];
-    let id = |origin| change_id(name, &customer, definition.hash, origin, 0);
+    let id = |origin, version| change_id(name, &customer, version, origin, 0);
     let membership = entered.then(|| Membership {
         customer: customer.clone(),
         segment: name.clone(),
@@ -399,7 +432,7 @@ fn publish(
         emit: emit.clone(),
     });
     let change = Change {
-        change_id: id(origin),
+        change_id: id(origin, definition.hash),
         customer: customer.clone(),
         seq: work.customer.seq,
         segment: name.clone(),
@@ -410,9 +443,9 @@ fn publish(
         cause: decided.cause,
         cause_event: match decided.step {
             Step::Record(r) => Some(CauseEvent { id: r.id.map(Into::into), position: r.position }),
-            Step::Timer { .. } => None,
+            Step::Timer { .. } | Step::Activation(_) => None,
         },
-        corrects: decided.corrects.map(id),
+        corrects: decided.corrects.map(|(origin, version)| id(origin, version.unwrap_or(definition.hash))),
         approx: decided.approx,
         valid_until: (until != Timestamp::MAX).then_some(until),
         reason,
@@ -420,6 +453,22 @@ fn publish(
     };
     out.bytes += weight(&change) * if entered { 2 } else { 1 };
     out.changes.push(Published { change, membership });
+}
+
+/// Publishes the exit of a member whose segment no definition of the new set describes; `program` is that of the old one.
+pub fn dissolve(program: &Program, work: &mut Work, unit: UnitId, step: ActivationStep, members: &mut [u64], out: &mut Outputs) {
+    let UnitKind::Segment(segment) = &program.plan.units[unit as usize].kind else { return };
+    work.new_pass();
+    let decided = Decided {
+        entered: false,
+        why: None,
+        since: step.at,
+        cause: Cause::DefinitionDeleted,
+        corrects: None,
+        approx: false,
+        step: Step::Activation(step),
+    };
+    publish(program, work, (unit, segment), decided, members, out);
 }
 
 /// The segment's fields at the decision (R42); long texts are cut.
@@ -477,7 +526,7 @@ pub fn memberships(program: &Program, work: &Work) -> Vec<Membership> {
             segment: definition.name.as_str().into(),
             stage: None,
             since: entry.since,
-            version: definition.hash,
+            version: entry.version.unwrap_or(definition.hash),
             emit: segment.emit.iter().map(|(name, _)| (name.clone(), read_value(&mut values).to_value())).collect(),
         });
     }

@@ -52,7 +52,7 @@ impl Work {
                     return Wish { why: Some(Why::Consent), until: consent.until, approx: false };
                 }
                 let exit = exit(look(self, program, delays.exit, t), entry.since + delays.stay, t);
-                let expiry = delays.expire.map_or(Timestamp::MAX, |after| entry.since + after);
+                let expiry = delays.expire.map_or(Timestamp::MAX, |after| entry.expires_from + after);
                 let until = exit.until.min(consent.until);
                 match (exit.holds, t >= expiry) {
                     (true, _) => Wish { why: Some(Why::Condition), until, approx: exit.approx },

@@ -55,6 +55,11 @@ pub fn term_text(workspace: &Workspace, term: &Term) -> String {
     bytes(&Canon { workspace: Some(workspace) }.term(term))
 }
 
+/// The canonical text of a selector: equal for selectors that mean the same.
+pub fn selector_text(workspace: &Workspace, selector: &Selector) -> String {
+    bytes(&Canon { workspace: Some(workspace) }.selector(selector))
+}
+
 /// The canonical text of a filter, which refers to nothing outside of the event.
 pub fn filter_text(expr: &Expr) -> String {
     bytes(&Canon { workspace: None }.expr(expr))

@@ -102,7 +102,9 @@ impl<'t> Lower<'t, '_> {
                 }
                 RuleKind::Timezone(zone) => self.timezone(zone).map(|z| once(&mut timezone, z)),
                 RuleKind::Backfill(mode) => {
-                    self.gate(Form::Backfill, span);
+                    if matches!(mode, tree::Backfill::Replay) {
+                        self.gate(Form::BackfillReplay, span);
+                    }
                     Ok(once(&mut backfill, *mode))
                 }
                 RuleKind::Emit(fields) => self.emit(fields).map(|f| once(&mut emit, f)),
