@@ -82,11 +82,6 @@ pub fn literal(value: &Value, beside: &Term) -> String {
     text.out
 }
 
-/// A unit that is counted: `days`.
-pub fn units(unit: Unit) -> &'static str {
-    plural(unit)
-}
-
 /// The inside of `[...]`.
 pub(crate) fn filter(expr: &Expr) -> String {
     match expr {
@@ -590,7 +585,8 @@ fn singular(unit: Unit) -> &'static str {
     }
 }
 
-fn plural(unit: Unit) -> &'static str {
+/// A unit that is counted: `days`.
+pub fn plural(unit: Unit) -> &'static str {
     match unit {
         Unit::Session => "sessions",
         Unit::Day => "days",

@@ -16,9 +16,9 @@ pub fn of(workspace: &Workspace, expr: &Expr) -> String {
         Expr::HalfOpen { of, from, to } => format!("{}..{}", display::literal(from, of), display::literal(to, of)),
         Expr::Matches { pattern, .. } => format!("/{pattern}/"),
         Expr::Near { metres, lat, lon, .. } => format!("{}km of geo({lat}, {lon})", metres / 1_000.0),
-        Expr::NofM { n, m, unit, .. } => format!("{n} of last {m} {}", display::units(*unit)),
+        Expr::NofM { n, m, unit, .. } => format!("{n} of last {m} {}", display::plural(*unit)),
         Expr::Anniversary { days, .. } => format!("in next {days}d"),
-        Expr::TimeIn { window: TimeWindow::NextFull { n, unit }, .. } => format!("in next {n} full {}", display::units(*unit)),
+        Expr::TimeIn { window: TimeWindow::NextFull { n, unit }, .. } => format!("in next {n} full {}", display::plural(*unit)),
         Expr::HeldFor { at_least, .. } => at_least.to_string(),
         Expr::Sequence(Sequence { window, .. }) | Expr::EventIn { window, .. } | Expr::TimeIn { window: TimeWindow::Past(window), .. } => {
             age(window)
