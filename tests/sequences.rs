@@ -160,10 +160,13 @@ fn random_sequence(rng: &mut fastrand::Rng) -> String {
     }
     let per = if rng.u8(0..4) == 0 { " per n" } else { "" };
     let near = minutes(rng, 1);
-    let window = match rng.u8(0..5) {
+    let window = match rng.u8(0..8) {
         0 => "ever".to_string(),
         1 => format!("at least {near}m ago"),
         2 => format!("between {near}m and {}m ago", near + minutes(rng, 1)),
+        3 => "in this session".to_string(),
+        4 if per.is_empty() => format!("since last {}", selector(rng)),
+        5 => ["in this day", "in last 1 full days", "since 2026-01-05"][rng.usize(0..3)].to_string(),
         _ => format!("in last {near}m"),
     };
     format!("{text}){per} {window}")

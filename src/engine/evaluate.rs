@@ -525,6 +525,7 @@ impl Work {
                 let (value, saturated) = Val::of_feature(*unit, reading.value);
                 Seen { value, next: reading.next, approx: reading.approx, saturated }
             }
+            TermNode::Completion { feature } => self.completion(program, *feature, t),
             TermNode::RingEnd { feature, newest } => match &self.loaded[*feature as usize].state {
                 State::Ring(ring) => {
                     let end = if *newest { ring.newest() } else { ring.oldest() };

@@ -330,9 +330,10 @@ impl Loads {
     fn term(mut self, plan: &Plan, cart: FeatureId, term: TermId) -> Loads {
         match &plan.terms[term as usize] {
             TermNode::Quantity { feature, .. } => self.whole(plan, *feature),
-            TermNode::RingEnd { feature, .. } | TermNode::FirstLast { feature, .. } | TermNode::Score { feature } => {
-                self.features.push(*feature)
-            }
+            TermNode::Completion { feature }
+            | TermNode::RingEnd { feature, .. }
+            | TermNode::FirstLast { feature, .. }
+            | TermNode::Score { feature } => self.features.push(*feature),
             TermNode::CartValue | TermNode::CartQuantity | TermNode::CartItems | TermNode::CartChangedAt => self.features.push(cart),
             TermNode::Arithmetic { left, right, .. } => return self.term(plan, cart, *left).term(plan, cart, *right),
             TermNode::Age(of) | TermNode::Band { of, .. } | TermNode::Calendar(CalendarTerm::Midnight { of, .. }) => {

@@ -6,13 +6,14 @@
 use std::ops::Range;
 
 use super::Settings;
-use super::evaluate::Work;
+use super::evaluate::{Seen, Work};
 use super::features::sequence::{Arrived, Now};
 use super::features::{AgeWindow, Verdict};
 use super::feed::{self, Placed};
 use super::machine::Agenda;
 use super::output::Counts;
 use super::program::{Program, Spec, State};
+use super::value::Val;
 use crate::ids::EventIndex;
 use crate::plan::Plan;
 use crate::plan::feature::FeatureId;
@@ -110,6 +111,13 @@ impl Work {
             (State::Sequence(s), Spec::Sequence(spec)) => s.verdict(spec, window, t),
             _ => panic!("no sequence in this feature"),
         }
+    }
+
+    /// The newest completion of a sequence that has been loaded, which the end of a wait may follow.
+    pub(super) fn completion(&self, program: &Program, feature: FeatureId, t: Timestamp) -> Seen<'_> {
+        let (State::Sequence(s), Spec::Sequence(spec)) = self.kept(program, feature, t) else { panic!("no sequence in this feature") };
+        let value = s.newest(spec, t).map_or(Val::Missing, Val::Instant);
+        Seen { next: s.pending(spec, t).unwrap_or(Timestamp::MAX), ..Seen::fixed(value) }
     }
 
     /// The newest completion in words.

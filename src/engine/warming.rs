@@ -243,6 +243,8 @@ impl Work {
                         matches!(rel, Rel::Ge | Rel::Gt)
                     }
                     Some((Quantity::Min, _, rel)) => matches!(rel, Rel::Le | Rel::Lt),
+                    // What is missing lies before the match that was found.
+                    None => matches!(&program.plan.nodes[*of as usize].node, Node::Sequence { window, .. } if window.near == Millis::ZERO),
                     _ => false,
                 };
                 Known { truth: if v.holds && grows { Truth::True } else { Truth::Unknown }, until: v.until.min(end), approx: v.approx }

@@ -10,8 +10,8 @@ pub(crate) enum Form {
     Stages,
     Per,
     Key,
-    /// A window of a sequence that is not by age.
-    SequenceWindow,
+    /// `since last` of a sequence per key.
+    SequencePerSince,
     Crossed,
     Consent,
     RequireConsent,
@@ -42,7 +42,7 @@ pub(crate) enum Form {
 /// Form and how a message calls it.
 const NOT_EVALUATED: &[(Form, &str)] = &[
     (Form::Stages, "`stages`"),
-    (Form::SequenceWindow, "such a window of a sequence"),
+    (Form::SequencePerSince, "`since last` of a sequence `per` a key"),
     (Form::Crossed, "`entered segment` and `left segment`"),
     (Form::Rank, "`in top` and `in bottom`"),
     (Form::Ntile, "`ntile`"),

@@ -47,6 +47,7 @@ impl Builder<'_> {
             TermNode::CartValue | TermNode::CartQuantity | TermNode::CartItems | TermNode::CartChangedAt => 3,
             TermNode::Quantity { feature, .. }
             | TermNode::RingEnd { feature, .. }
+            | TermNode::Completion { feature }
             | TermNode::FirstLast { feature, .. }
             | TermNode::Score { feature } => self.feature_cost(*feature),
             TermNode::Arithmetic { left, right, .. } => 2 + self.term_cost(*left) + self.term_cost(*right),

@@ -239,7 +239,7 @@ impl Builder<'_> {
             TermNode::Key { unit } => tell(Source::Unit(*unit)),
             TermNode::Trait { index, .. } => tell(Source::Trait(*index)),
             TermNode::CartValue | TermNode::CartQuantity | TermNode::CartItems | TermNode::CartChangedAt => tell(Source::Cart),
-            TermNode::Quantity { feature, .. } => {
+            TermNode::Quantity { feature, .. } | TermNode::Completion { feature } => {
                 tell(Source::Feature(*feature));
                 self.beyond_entries(*feature, tell);
             }

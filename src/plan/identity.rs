@@ -117,7 +117,7 @@ pub(super) fn horizons(plan: &Plan) -> Vec<Option<Millis>> {
                     widen(*feature, None);
                 }
             }
-            TermNode::FirstLast { feature, .. } | TermNode::Score { feature } => widen(*feature, None),
+            TermNode::FirstLast { feature, .. } | TermNode::Score { feature } | TermNode::Completion { feature } => widen(*feature, None),
             _ => {}
         }
     }

@@ -185,6 +185,10 @@ pub enum TermNode {
         feature: FeatureId,
         newest: bool,
     },
+    /// The newest completion of a sequence.
+    Completion {
+        feature: FeatureId,
+    },
     /// `at` or the i-th kept property of the first or last event.
     FirstLast {
         feature: FeatureId,

@@ -273,6 +273,7 @@ impl Reads {
                 }
                 self.window(*window, || "as events grow old".into());
             }
+            TermNode::Completion { feature } => self.sequence(plan, *feature, AgeWindow::EVER),
             TermNode::RingEnd { feature, .. } | TermNode::FirstLast { feature, .. } => {
                 self.features.insert(*feature);
             }
@@ -337,6 +338,7 @@ pub(super) fn shown(plan: &Plan, term: TermId) -> String {
             let of = plan.features[*feature as usize].selector.map_or("", |s| plan.selectors[s as usize].as_str());
             format!("{}({of})", if *newest { "last" } else { "first" })
         }
+        TermNode::Completion { .. } => "a completion".into(),
         TermNode::FirstLast { feature, .. } => {
             let of = plan.features[*feature as usize].selector.map_or("", |s| plan.selectors[s as usize].as_str());
             format!("a property of ({of})")

@@ -1,15 +1,16 @@
 //! Sequences as they are kept: which events serve which step, and what lies between two of them (LANGUAGE.md 8.5, 9.4).
 //!
 //! Each selector of a sequence feeds one feature with the steps that its events can serve, as bits of a mask: bit i is step i as it is
-//! written, the trailing `then no` included, and bit [`WITHOUT`]` + i` is the `without` of step i. One event of several selectors brings the
+//! written, the trailing `then no` included, and bit [`WITHOUT`]` + i` is the `without` of step i, which the first one has not: its bit is the
+//! mark of `since last`. One event of several selectors brings the
 //! union of their masks, so that the engine sees it once.
 
 use super::build::Builder;
 use super::feature::{Feature, FeatureId, FeatureKind, NumberUnit, Within};
-use super::node::Node;
+use super::node::{Node, TermNode};
 use super::selector::Role;
 use super::window::AgeWindow;
-use crate::lang::definition::Sequence;
+use crate::lang::definition::{Sequence, Unit, Window};
 use crate::limits::SEQUENCE_STEPS_MAX;
 use crate::time::Millis;
 
@@ -27,6 +28,8 @@ pub struct SequencePlan {
     pub absence: Option<Millis>,
     /// `all within`: from the first step to the last one that happens.
     pub total: Option<Millis>,
+    /// An event of a selector of its own forgets the completions before it: `since last`.
+    pub mark: bool,
     /// The selectors of the steps as an author wrote them, for people.
     pub text: String,
 }
@@ -53,9 +56,14 @@ impl SequencePlan {
         1 << (WITHOUT as usize + i)
     }
 
+    /// The bit of an event after which completions count.
+    pub fn mark() -> u64 {
+        1 << WITHOUT
+    }
+
     /// Whether one more event, at whatever place, can only make more matches: then a completion is never taken back by one.
     pub fn only_grows(&self) -> bool {
-        self.absence.is_none() && self.steps.iter().all(|s| s.later.is_none() && !s.without)
+        self.absence.is_none() && !self.mark && self.steps.iter().all(|s| s.later.is_none() && !s.without)
     }
 
     /// About the bytes of a customer's state, buffered events aside.
@@ -77,12 +85,24 @@ impl SequencePlan {
 
 impl Builder<'_> {
     pub(super) fn sequence(&mut self, sequence: &Sequence) -> Node {
-        let window = AgeWindow::of(&sequence.window).unwrap_or_else(|| super::build::refused("such a window of a sequence"));
-        Node::Sequence { feature: self.sequence_feature(sequence), window }
+        let feature = self.sequence_feature(sequence);
+        match &sequence.window {
+            Window::SinceLast(_) => Node::Sequence { feature, window: AgeWindow::EVER },
+            Window::This(Unit::Session) => {
+                Node::InSession { session: self.session(), of: self.term_node(TermNode::Completion { feature }) }
+            }
+            window => match AgeWindow::of(window) {
+                Some(window) => Node::Sequence { feature, window },
+                None => {
+                    let of = self.term_node(TermNode::Completion { feature });
+                    self.instant_in(of, window)
+                }
+            },
+        }
     }
 
     fn sequence_feature(&mut self, sequence: &Sequence) -> FeatureId {
-        let mut plan = SequencePlan { steps: Vec::new(), absence: None, total: sequence.all_within, text: String::new() };
+        let mut plan = SequencePlan { steps: Vec::new(), absence: None, total: sequence.all_within, mark: false, text: String::new() };
         let mut feeds = Vec::new();
         for (i, step) in sequence.steps.iter().enumerate() {
             feeds.push((self.selector(&step.selector), SequencePlan::step(i)));
@@ -94,6 +114,10 @@ impl Builder<'_> {
             } else {
                 plan.steps.push(StepPlan { within: step.within, later: step.at_least_later, without: step.without.is_some() });
             }
+        }
+        if let Window::SinceLast(mark) = &sequence.window {
+            feeds.push((self.selector(mark), SequencePlan::mark()));
+            plan.mark = true;
         }
         let key = format!("sequence {feeds:?} {plan:?} {:?} {:?}", sequence.per, self.owner);
         let known = self.feature_ids.get(&key).copied();

@@ -162,6 +162,10 @@ impl Run {
                 self.ways[i - 1] = NO_WAY;
             }
         }
+        if mask & SequencePlan::mark() != 0 {
+            // A wait that ends at this very millisecond ends after its events.
+            self.completed = self.completed.filter(|at| plan.absence.is_some() && *at >= ts);
+        }
     }
 
     /// Makes a completion of a wait that was over at `t`.
@@ -356,7 +360,7 @@ mod tests {
     const BUFFER: i64 = 20;
 
     fn spec(steps: Vec<StepPlan>, absence: Option<i64>, total: Option<i64>) -> SequenceSpec {
-        let plan = SequencePlan { steps, absence: absence.map(Millis), total: total.map(Millis), text: String::new() };
+        let plan = SequencePlan { steps, absence: absence.map(Millis), total: total.map(Millis), mark: false, text: String::new() };
         SequenceSpec { plan, buffer_max: Millis(BUFFER) }
     }
 
@@ -375,7 +379,9 @@ mod tests {
         }
         let absence = (!upper_only && (n == 1 || rng.bool())).then(|| rng.i64(1..10));
         let total = rng.bool().then(|| rng.i64(1..25));
-        spec(steps, absence, total)
+        let mut spec = spec(steps, absence, total);
+        spec.plan.mark = rng.u8(0..4) == 0;
+        spec
     }
 
     fn random_mask(rng: &mut fastrand::Rng, plan: &SequencePlan) -> u64 {
@@ -387,6 +393,9 @@ mod tests {
             if plan.steps.get(i).is_some_and(|s| s.without) && rng.u8(0..5) == 0 {
                 mask |= SequencePlan::without(i);
             }
+        }
+        if plan.mark && rng.u8(0..6) == 0 {
+            mask |= SequencePlan::mark();
         }
         mask
     }
@@ -423,23 +432,33 @@ mod tests {
             (self.follows(i, from, event) && self.plan.total.is_none_or(|d| ts - start < d.0)).then_some(start)
         }
 
+        /// The last event after which completions count.
+        fn last_mark(&self) -> Option<usize> {
+            (0..self.events.len()).rev().find(|e| self.is(*e, SequencePlan::mark()))
+        }
+
         /// The newest completion at an instant.
         fn newest(&self, t: i64) -> Option<i64> {
             let last = self.plan.steps.len() - 1;
             let ends = (0..self.events.len()).filter(|e| self.reaches(last, *e).is_some());
-            let Some(limit) = self.plan.absence else { return ends.map(|e| self.events[e].0).max() };
+            let mark = self.last_mark();
+            let Some(limit) = self.plan.absence else {
+                return ends.filter(|e| mark.is_none_or(|m| *e > m)).map(|e| self.events[e].0).max();
+            };
             let broken = |from: usize, due: i64| {
                 (from + 1..self.events.len())
                     .any(|e| self.events[e].0 < due && (self.is(e, SequencePlan::step(last + 1)) || self.reaches(last, e).is_some()))
             };
-            ends.map(|e| (e, self.events[e].0 + limit.0)).filter(|(e, due)| *due <= t && !broken(*e, *due)).map(|(_, due)| due).max()
+            let counts = |due: i64| mark.is_none_or(|m| due >= self.events[m].0);
+            let dues = ends.map(|e| (e, self.events[e].0 + limit.0));
+            dues.filter(|(e, due)| *due <= t && counts(*due) && !broken(*e, *due)).map(|(_, due)| due).max()
         }
 
         /// The newest end of any chain whatever.
         fn newest_chain(&self) -> Option<i64> {
             fn longest(of: &Naive<'_>, i: usize, at: usize, start: i64) -> Option<i64> {
                 if i + 1 == of.plan.steps.len() {
-                    return Some(of.events[at].0);
+                    return of.last_mark().is_none_or(|m| at > m).then(|| of.events[at].0);
                 }
                 let next = (at + 1..of.events.len()).filter(|e| {
                     of.is(*e, SequencePlan::step(i + 1))

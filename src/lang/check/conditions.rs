@@ -341,8 +341,8 @@ impl<'t> Lower<'t, '_> {
         let Some(newest) = newest else { return Err(Stop) };
         let at = window.span;
         let window = self.window(window, &newest)?;
-        if !matches!(window, Window::Ever | Window::Last(_) | Window::Older(_) | Window::Between { .. }) {
-            self.gate(Form::SequenceWindow, at);
+        if per.is_some() && matches!(window, Window::SinceLast(_)) {
+            self.gate(Form::SequencePerSince, at);
         }
         let per = per.map(|path| path.iter().map(|n| n.text.clone()).collect());
         Ok(Expr::Sequence(Sequence { steps: lowered, all_within, per, window }))
