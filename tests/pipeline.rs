@@ -36,10 +36,24 @@ segment gold      { when customer.plan = "gold" and in segment looking }
 "#;
 
 fn plan() -> Arc<plan::Plan> {
-    let compiled = lang::compile(&[SourceFile::new("pipeline.seg", DEFINITIONS.to_string())]);
+    compiled(DEFINITIONS)
+}
+
+fn compiled(text: &str) -> Arc<plan::Plan> {
+    let compiled = lang::compile(&[SourceFile::new("pipeline.seg", text.to_string())]);
     let errors: Vec<String> = compiled.errors().map(|d| d.to_string()).collect();
     let workspace = compiled.workspace.unwrap_or_else(|| panic!("does not compile: {}", errors.join("\n")));
     Arc::new(plan::Plan::compile(Arc::new(workspace)))
+}
+
+/// Sets of definitions that follow one another: one changed, one gone, one new; then some of it back.
+fn later_sets() -> [Arc<plan::Plan>; 3] {
+    let one = DEFINITIONS
+        .replace("at least 3 view in last 2s", "at least 2 view in last 3s")
+        .replace("segment idle      { when no view in last 5s and any view ever }", "segment keen { when any buy in last 8s }");
+    let two = one.replace("sum(buy.total) in last 10s >= 100 EUR", "sum(buy.total) in last 20s >= 50 EUR")
+        + "segment anybody { when everyone }\n";
+    [compiled(&one), compiled(&two), compiled(&DEFINITIONS.replace("any view in last 3s", "any view in last 4s"))]
 }
 
 /// Visits of a few customers: events with own ids, some twice, some without sense.
@@ -102,6 +116,8 @@ fn simulation(seed: u64, trouble: impl FnOnce(&mut fastrand::Rng, &mut Plan)) ->
         n_shards,
         n_instances: 1,
         settings: settings(&mut rng, n_inputs, n_shards),
+        sets: Vec::new(),
+        news: Millis(0),
         records: records(&mut rng, n, n_inputs, calm),
         calm,
         end: calm + Millis(90_000),
@@ -211,7 +227,7 @@ fn with_all_kinds_of_trouble_nothing_is_missing_and_nothing_comes_twice() {
 }
 
 /// One short run, and the first life of each process ends at about 150 of its calls, one after the other.
-fn deaths_everywhere(n_instances: usize, told_at_once: bool) -> Tally {
+fn deaths_everywhere(n_instances: usize, told_at_once: bool, also: impl Fn(&mut Plan)) -> Tally {
     let short = |dies_at: Option<u64>| {
         let mut cluster = simulation(7, |rng, plan| {
             plan.calm = BEGIN + Millis(1_500);
@@ -222,6 +238,7 @@ fn deaths_everywhere(n_instances: usize, told_at_once: bool) -> Tally {
             plan.faults.latency = Millis(15);
             plan.settings.inputs = vec![InputSettings::json("clicks", 1), InputSettings::json("purchases", 1)];
             plan.settings.batch_records = 10;
+            also(plan);
         });
         cluster.dies_once(dies_at);
         cluster.told_at_once = told_at_once;
@@ -243,13 +260,54 @@ fn deaths_everywhere(n_instances: usize, told_at_once: bool) -> Tally {
 
 #[test]
 fn a_process_that_dies_at_any_single_call_loses_and_repeats_nothing() {
-    deaths_everywhere(1, false);
+    deaths_everywhere(1, false, |_| ());
 }
 
 #[test]
 fn another_process_takes_over_at_once_and_ends_what_was_left_open() {
-    let tally = deaths_everywhere(2, true);
+    let tally = deaths_everywhere(2, true, |_| ());
     assert!(tally.ended > 5, "{tally:?}");
+}
+
+/// Sets are published at some instants of the time of trouble, and the scan goes a few customers at a time.
+fn with_sets(rng: &mut fastrand::Rng, plan: &mut Plan) {
+    let span = (plan.calm - BEGIN).0;
+    let mut at: Vec<i64> = (0..3).map(|_| rng.i64(0..span)).collect();
+    at.sort_unstable();
+    plan.sets = at.into_iter().map(|at| BEGIN + Millis(at)).zip(later_sets()).collect();
+    plan.news = Millis([0, 40, 3_000][rng.usize(..3)]);
+    plan.settings.engine.scan_customers = [1, 2, 5, 512][rng.usize(..4)];
+}
+
+#[test]
+fn definitions_change_exactly_once_whatever_happens() {
+    let trouble = |rng: &mut fastrand::Rng, plan: &mut Plan| {
+        all_trouble(rng, plan);
+        with_sets(rng, plan);
+    };
+    let tally = run_all(40, trouble, |_| Ok(()));
+    assert!(tally.activations > 60 && tally.scans > 100 && tally.by_definition > 200 && tally.deaths > 50, "{tally:?}");
+}
+
+#[test]
+fn a_death_at_any_call_of_a_change_of_definitions_loses_and_repeats_nothing() {
+    let tally = deaths_everywhere(2, true, |plan| {
+        plan.sets = vec![(BEGIN + Millis(700), later_sets()[0].clone())];
+        plan.settings.engine.scan_customers = 1;
+        plan.settings.engine.output_budget = 300;
+    });
+    assert!(tally.scans > 500 && tally.by_definition > 50 && tally.ended > 5, "{tally:?}");
+}
+
+#[test]
+fn a_set_that_cannot_be_had_stops_the_shard_with_its_hash() {
+    let mut cluster = small(1, vec![view(100, 0)]);
+    cluster.run_until(BEGIN + Millis(1_000)).expect("runs");
+    cluster.drain().expect("ends");
+    let before = cluster.start_anew_with(later_sets()[0].clone());
+    cluster.run_until(BEGIN + Millis(3_000)).expect("the worker goes on");
+    let (_, why) = &cluster.watch.stopped[0];
+    assert!(why.contains(&before.to_string()) && why.contains("the topic of sets lacks"), "{why}");
 }
 
 /// One shard and inputs of one's own making.

@@ -73,6 +73,7 @@ fn service(handle: &Handle, partitioner: Partitioner) -> Service {
         view: handle.view().clone(),
         ready: Arc::new(handle.readiness()),
         shard_of: Arc::new(move |customer| Some(ShardId(partitioner.partition(customer.as_bytes(), shards.max(1))))),
+        previewer: Some(handle.previewer().clone()),
     }
 }
 

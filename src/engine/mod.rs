@@ -28,6 +28,7 @@ mod motion;
 pub mod output;
 mod program;
 mod reason;
+mod sample;
 pub mod score;
 mod sequences;
 mod snapshot;

@@ -15,7 +15,7 @@
 //! | `native` | a consumer straight on the C library: lanes, group events |
 //! | `transactions` | the producer and its thread |
 //! | `watermarks`, `errands` | threads that wait for the broker's answers |
-//! | `sample` | keys of the newest records, for the check at start |
+//! | `sample` | the newest records of every partition |
 //! | `raw` | calls of the C library that the wrapper lacks; nearly all `unsafe` of this module |
 
 pub mod admin;
@@ -36,7 +36,7 @@ mod watermarks;
 
 pub use admin::Admin;
 pub use client::{KafkaClient, Waker};
-pub use sample::newest_keys;
+pub use sample::{newest_keys, newest_values};
 pub use settings::Settings;
 pub use topics::TopicNames;
 

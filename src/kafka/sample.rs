@@ -1,4 +1,5 @@
-//! The keys of the newest records of every input partition, for the check at start that producers put customers where they belong.
+//! The newest records of every partition: keys of the inputs, for the check at start that producers put customers where they belong;
+//! values of the journal, for a look at what every shard has in force.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use super::native::{Bell, Native, Start};
 use super::settings::{Role, Settings};
 use super::{Admin, Error, TopicNames};
 use crate::ids::InputIndex;
+use crate::pipeline::Message;
 
 /// Longest time for the whole sample; what has not come by then is not looked at.
 const SAMPLE_WAIT: Duration = Duration::from_secs(10);
@@ -26,12 +28,37 @@ pub fn newest_keys(
     newest: i64,
     mut show: impl FnMut(InputIndex, u32, Option<&[u8]>),
 ) -> Result<(), Error> {
-    let all: Vec<(usize, &str, i32)> = names
-        .inputs
-        .iter()
-        .enumerate()
-        .flat_map(|(input, topic)| (0..partitions as i32).map(move |partition| (input, topic.as_str(), partition)))
-        .collect();
+    let topics: Vec<&str> = names.inputs.iter().map(String::as_str).collect();
+    newest_of(settings, admin, &topics, partitions, newest, |topic, partition, message| {
+        show(InputIndex(topic as u16), partition, message.key);
+    })
+}
+
+/// Shows the values of the last few records of each partition of a topic of ours, in the order of each partition.
+///
+/// **Errors:** as [`newest_keys`].
+pub fn newest_values(
+    settings: &Settings,
+    admin: &Admin,
+    topic: &str,
+    partitions: u32,
+    mut show: impl FnMut(u32, &[u8]),
+) -> Result<(), Error> {
+    // Markers and aborted records are places in the log too.
+    const PLACES: i64 = 40;
+    newest_of(settings, admin, &[topic], partitions, PLACES, |_, partition, message| show(partition, message.value.unwrap_or_default()))
+}
+
+fn newest_of(
+    settings: &Settings,
+    admin: &Admin,
+    topics: &[&str],
+    partitions: u32,
+    newest: i64,
+    mut show: impl FnMut(usize, u32, Message<'_>),
+) -> Result<(), Error> {
+    let all: Vec<(usize, &str, i32)> =
+        topics.iter().enumerate().flat_map(|(i, topic)| (0..partitions as i32).map(move |partition| (i, *topic, partition))).collect();
     let bell = Arc::new(Bell::default());
     let reader = Native::new(settings, Role::Reader, &bell)?;
     let deadline = Instant::now() + SAMPLE_WAIT;
@@ -61,7 +88,7 @@ pub fn newest_keys(
                 }
                 came |= lane.held() > 0;
                 for i in 0..lane.held() {
-                    show(InputIndex(*input as u16), *partition as u32, lane.message(i).key);
+                    show(*input, *partition as u32, lane.message(i));
                 }
                 lane.advance(lane.held());
                 *open &= lane.position() < *high;

@@ -10,6 +10,7 @@
 //! | `inputs` | merge of the inputs, and what is proved about the ends of their logs |
 //! | `staged` | encoded outputs and the journal record that seals them |
 //! | `restore` | journal and log to state |
+//! | `sets` | sets of definitions that are known, and the one that is to be in force |
 //! | [`sink`], [`status`], [`stop`] | what leaves, what can be seen, why something stands still |
 //!
 //! No I/O, no clock of its own, no thread, no async: a [`Worker`] is stepped, never waited for, and the same events in the same order
@@ -21,6 +22,7 @@
 pub mod client;
 mod inputs;
 mod restore;
+mod sets;
 pub mod settings;
 mod shard;
 pub mod sink;

@@ -14,11 +14,13 @@ use std::sync::Arc;
 
 use super::client::{Client, CommittedOffset, LaneId, Recovered, Source, Start};
 use super::inputs::{Inputs, Lane, Next};
+use super::sets::{self, Sets};
 use super::settings::{Settings, rules};
 use super::shard::{Phase, Shard};
 use super::sink::{Notice, Sink};
 use super::stop::Stop;
-use crate::ids::{BatchNumber, InputIndex};
+use crate::ids::{BatchNumber, InputIndex, SetHash};
+use crate::plan::Plan;
 use crate::time::{Millis, Timestamp};
 use crate::wire::journal::{JournalBatch, JournalError, JournalInput, JournalRecord};
 
@@ -153,6 +155,7 @@ impl Shard {
     pub fn restore<C: Client, S: Sink>(
         &mut self,
         settings: &Settings,
+        sets: &mut Sets,
         client: &mut C,
         sink: &mut S,
         budget: usize,
@@ -161,7 +164,7 @@ impl Shard {
             panic!("shard {} is not being restored", self.id);
         };
         let mut restore = restore;
-        let progress = self.slice(settings, client, sink, &mut restore, budget);
+        let progress = self.slice(settings, sets, client, sink, &mut restore, budget);
         if let Ok(Progress::Done) = progress {
             restore.close(client);
             self.run(sink, client.now(), restore.batches, restore.records);
@@ -174,6 +177,7 @@ impl Shard {
     fn slice<C: Client, S: Sink>(
         &mut self,
         settings: &Settings,
+        sets: &mut Sets,
         client: &mut C,
         sink: &mut S,
         restore: &mut Restore,
@@ -201,7 +205,7 @@ impl Shard {
         loop {
             if let Some(mut record) = restore.record.take() {
                 let before = left;
-                let finished = self.replay(settings, client, sink, restore, &recovered, &mut record, &mut left)?;
+                let finished = self.replay(settings, sets, client, sink, restore, &recovered, &mut record, &mut left)?;
                 if before != left || finished {
                     (restore.moved_at, restore.went_on_at) = (now, now);
                 }
@@ -220,9 +224,13 @@ impl Shard {
             let message = client.message(journal, 0);
             let offset = message.offset;
             let record = JournalRecord::decode(message.value.unwrap_or_default()).map_err(|source| Stop::Record { offset, source })?;
+            if !are_known(sets, restore.journal_records == 0, &record)? {
+                // The record is read again when they are.
+                return Ok(Progress::Waiting(None));
+            }
             client.advance(journal, 1);
             (restore.moved_at, restore.went_on_at) = (now, now);
-            self.admit(settings, client, restore, &recovered, offset, &record)?;
+            self.admit(settings, sets, client, restore, &recovered, offset, &record)?;
             restore.journal_records += 1;
             restore.former_owner = Some(record.transactional_id.clone());
             restore.record = Some(Record { offset, record, next: 0, targets: Vec::new() });
@@ -232,12 +240,13 @@ impl Shard {
             // Its end is not there yet, or an open transaction stands before it.
             return Ok(self.held_up(client, sink, restore, &recovered, now));
         }
-        self.conclude(client, sink, restore, &recovered, now)
+        self.conclude((settings, sets), client, sink, restore, &recovered, now)
     }
 
     /// The journal is read to its end: does it agree with the committed offset?
     fn conclude<C: Client, S: Sink>(
         &mut self,
+        (settings, sets): (&Settings, &Sets),
         client: &mut C,
         sink: &mut S,
         restore: &mut Restore,
@@ -258,6 +267,7 @@ impl Shard {
             }
             (CommittedOffset::Absent, 0) if recovered.journal.low == 0 => {
                 sink.notice(self.id, &Notice::Fresh);
+                self.start_with(settings, sets.target.clone());
                 self.open_inputs(client, self.topics.clone());
                 self.first = true;
             }
@@ -322,6 +332,7 @@ impl Shard {
     fn admit<C: Client>(
         &mut self,
         settings: &Settings,
+        sets: &mut Sets,
         client: &mut C,
         restore: &Restore,
         recovered: &Recovered,
@@ -335,10 +346,6 @@ impl Shard {
         let ours = rules();
         if record.engine != ours {
             return Err(Stop::Rules { journal: record.engine.clone(), ours });
-        }
-        let in_force = settings.plan.workspace().hash;
-        if record.definitions != in_force {
-            return Err(Stop::Definitions { journal: record.definitions, in_force });
         }
         if record.settings != settings.hash() {
             return Err(Stop::Settings);
@@ -368,6 +375,7 @@ impl Shard {
             let begin = record.inputs.iter().zip(&self.topics);
             let begin = begin.map(|(input, ours)| JournalInput { topic_id: ours.topic_id, ..input.clone() }).collect();
             self.open_inputs(client, begin);
+            self.start_with(settings, set_of(sets, record.definitions)?);
             return Ok(());
         }
         // A batch follows its predecessor; an idle record repeats the number.
@@ -395,6 +403,7 @@ impl Shard {
     fn replay<C: Client, S: Sink>(
         &mut self,
         settings: &Settings,
+        sets: &mut Sets,
         client: &mut C,
         sink: &mut S,
         restore: &mut Restore,
@@ -403,6 +412,14 @@ impl Shard {
         left: &mut usize,
     ) -> Result<bool, Stop> {
         while let Some(batch) = record.record.batches.get(record.next) {
+            // Once, before the first of its records is decoded.
+            if let Some(activation) = batch.activation.filter(|_| record.targets.is_empty() && self.activation.is_none()) {
+                if activation.set == sets::hash(&self.plan) || self.engine.is_activating() {
+                    let source = JournalError::Inconsistent("a set comes into force that is, or while another still does");
+                    return Err(Stop::Record { offset: record.offset, source });
+                }
+                self.activate(settings, set_of(sets, activation.set)?, activation.at, batch.number);
+            }
             if *left == 0 || !self.read_again(settings, client, recovered, batch, record.offset, &mut record.targets, left)? {
                 return Ok(false);
             }
@@ -417,6 +434,11 @@ impl Shard {
             restore.batches += 1;
             restore.records += u64::from(batch.records);
             *left = left.saturating_sub(1);
+        }
+        let in_force = sets::hash(&self.plan);
+        if in_force != record.record.definitions {
+            let (found, expected) = (in_force.to_string(), record.record.definitions.to_string());
+            return Err(Stop::Mismatch { batch: record.record.batch, what: "set of definitions", found, expected });
         }
         for (lane, input) in self.inputs.lanes.iter().zip(&record.record.inputs) {
             if (lane.next_offset, lane.last_arrival) != (input.next_offset, input.last_arrival) {
@@ -500,10 +522,26 @@ impl Shard {
     }
 }
 
+/// Whether all sets that a journal record needs are known; what is not is asked for.
+fn are_known(sets: &mut Sets, first: bool, record: &JournalRecord) -> Result<bool, Stop> {
+    let needed = first.then_some(record.definitions).into_iter();
+    let mut known = true;
+    for set in needed.chain(record.batches.iter().filter_map(|b| b.activation.map(|a| a.set))) {
+        known &= sets.get(set).map_err(|why| Stop::Definitions { set, why })?.is_some();
+    }
+    Ok(known)
+}
+
+/// A set that [`are_known`] has found.
+fn set_of(sets: &mut Sets, set: SetHash) -> Result<Arc<Plan>, Stop> {
+    let found = sets.get(set).map_err(|why| Stop::Definitions { set, why })?;
+    Ok(found.unwrap_or_else(|| panic!("set {set} was known when its record was admitted")))
+}
+
 /// The proof: what was decided again is what was decided then.
 fn compare(expected: &JournalBatch, found: &JournalBatch) -> Result<(), Stop> {
     let batch = expected.number;
-    let pairs: [(&'static str, String, String); 8] = [
+    let pairs: [(&'static str, String, String); 9] = [
         ("number of records", found.records.to_string(), expected.records.to_string()),
         ("hash of the inputs", format!("{:016x}", found.input_hash), format!("{:016x}", expected.input_hash)),
         ("number of changes", found.changes.to_string(), expected.changes.to_string()),
@@ -511,6 +549,7 @@ fn compare(expected: &JournalBatch, found: &JournalBatch) -> Result<(), Stop> {
         ("number of dead letters", found.dead_letters.to_string(), expected.dead_letters.to_string()),
         ("clock", found.clock.to_string(), expected.clock.to_string()),
         ("cursor", format!("{:?}", found.cursor), format!("{:?}", expected.cursor)),
+        ("scan", format!("{:?}", found.scan), format!("{:?}", expected.scan)),
         ("reads", format!("{:?}", found.reads), format!("{:?}", expected.reads)),
     ];
     match pairs.into_iter().find(|(_, found, expected)| found != expected) {

@@ -28,7 +28,7 @@ pub struct Settings {
     /// In the order of the configuration, which decides between equal arrivals (LANGUAGE.md S3).
     pub inputs: Vec<InputSettings>,
     pub payload: Payload,
-    /// The definitions in force.
+    /// The definitions that are to be in force at the start; see [`super::Worker::aim`].
     pub plan: Arc<Plan>,
     pub engine: engine::Settings,
     pub unknown_events: UnknownEvents,

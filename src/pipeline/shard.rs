@@ -6,24 +6,32 @@
 //! **Order of a batch.** Records are taken in merged order, decoded, applied, and their outputs encoded, all while the transaction before
 //! is still on its way; the records are let go of last. The engine never goes back: an aborted transaction is sent again as it was.
 
+use std::cell::Cell;
+use std::sync::Arc;
+
 use super::client::{Client, LaneId, Part};
 use super::inputs::{Inputs, Next};
 use super::restore::Restore;
+use super::sets::{self, Sets};
 use super::settings::{Format, InputSettings, Settings};
 use super::sink::{BatchReport, Notice, Sink};
 use super::staged::{Journal, Sealed, Staged};
 use super::stop::Stop;
-use crate::engine::{Batch, Engine, Outputs};
+use crate::engine::{Activated, Batch, Engine, Outputs, ScanCursor};
 use crate::ids::{BatchNumber, InputIndex, ShardId};
+use crate::plan::Plan;
 use crate::time::{Millis, Timestamp};
 use crate::wire::encode::ChangeHasher;
-use crate::wire::journal::{JournalBatch, JournalInput, input_hash};
+use crate::wire::journal::{JournalActivation, JournalBatch, JournalInput, input_hash};
 use crate::wire::{DecodeCounts, RawRecord, json, protobuf};
 
 /// How long a shard whose batches published nothing may stay out of transactions, and how often input offsets are committed.
 const QUIET_MAX: Millis = Millis::SECOND;
 /// How often an idle shard writes all the same: the broker forgets offsets of the group that are never renewed.
 const IDLE_WRITE: Millis = Millis::HOUR;
+/// How long a change of definitions waits for the proof that the log is read up to the present, so that it happens now and not at the last
+/// record of an idle shard. A shard that lags has no such proof, and its clock is where it is.
+const ACTIVATION_WAIT: Millis = Millis(2_000);
 /// How long the clock may stand without proof before anybody is told.
 const STANDS_MAX: Millis = Millis(2_000);
 
@@ -45,11 +53,15 @@ pub(super) enum Decoder {
 }
 
 impl Decoder {
-    fn new(settings: &Settings, input: &InputSettings, shard: ShardId) -> Decoder {
+    fn all(settings: &Settings, plan: &Plan, shard: ShardId) -> Vec<Decoder> {
+        settings.inputs.iter().map(|input| Decoder::new(settings, plan, input, shard)).collect()
+    }
+
+    fn new(settings: &Settings, plan: &Plan, input: &InputSettings, shard: ShardId) -> Decoder {
         let options = settings.decode_options(input, shard);
         match input.format {
-            Format::Json => Decoder::Json(json::Decoder::new(settings.plan.schema().clone(), options)),
-            Format::Protobuf => Decoder::Protobuf(protobuf::Decoder::new(settings.plan.schema().clone(), options)),
+            Format::Json => Decoder::Json(json::Decoder::new(plan.schema().clone(), options)),
+            Format::Protobuf => Decoder::Protobuf(protobuf::Decoder::new(plan.schema().clone(), options)),
         }
     }
 
@@ -74,6 +86,8 @@ pub(super) struct Shard {
     pub life: u64,
     pub phase: Phase,
     pub assigned_at: Timestamp,
+    /// Of the set in force.
+    pub plan: Arc<Plan>,
     pub engine: Engine,
     pub decoders: Vec<Decoder>,
     pub inputs: Inputs,
@@ -90,6 +104,15 @@ pub(super) struct Shard {
     pub journal_end: i64,
     /// Set while due timers wait for output budget: how far the clock may go for them.
     pub herd: Option<Herd>,
+    /// A change of definitions that the batch at hand begins with.
+    pub activation: Option<JournalActivation>,
+    /// Where a change of definitions has come to.
+    pub scan: Option<ScanCursor>,
+    /// Since when another set is to be in force.
+    aims_since: Option<Timestamp>,
+    running_since: Timestamp,
+    /// Whether some segment may not be known for every customer yet; asked for the figures only.
+    pub warms: Cell<bool>,
     pub staged: Staged,
     /// Whether the first record, with the positions at which the shard began, is still to be handed over.
     pub first: bool,
@@ -119,14 +142,15 @@ pub(super) struct Turn {
 }
 
 impl Shard {
-    pub fn new(settings: &Settings, id: ShardId, life: u64, now: Timestamp) -> Shard {
+    pub fn new(settings: &Settings, plan: &Arc<Plan>, id: ShardId, life: u64, now: Timestamp) -> Shard {
         Shard {
             id,
             life,
             phase: Phase::Queued,
             assigned_at: now,
-            engine: Engine::new(settings.plan.clone(), settings.engine.clone()),
-            decoders: settings.inputs.iter().map(|input| Decoder::new(settings, input, id)).collect(),
+            plan: plan.clone(),
+            engine: Engine::new(plan.clone(), settings.engine.clone()),
+            decoders: Decoder::all(settings, plan, id),
             inputs: Inputs::default(),
             topics: Vec::new(),
             batch: Batch::default(),
@@ -136,6 +160,11 @@ impl Shard {
             committed: None,
             journal_end: 0,
             herd: None,
+            activation: None,
+            scan: None,
+            aims_since: None,
+            running_since: now,
+            warms: Cell::new(false),
             staged: Staged::default(),
             first: false,
             last_write: now,
@@ -147,6 +176,61 @@ impl Shard {
         }
     }
 
+    /// Begins with an empty engine under that set.
+    pub fn start_with(&mut self, settings: &Settings, plan: Arc<Plan>) {
+        if sets::hash(&plan) != sets::hash(&self.plan) {
+            self.engine = Engine::new(plan.clone(), settings.engine.clone());
+            self.adopt(settings, plan);
+        }
+    }
+
+    fn adopt(&mut self, settings: &Settings, plan: Arc<Plan>) {
+        self.decoders = Decoder::all(settings, &plan, self.id);
+        self.plan = plan;
+    }
+
+    /// Puts another set in force at the beginning of the batch of that number. The engine and the decoders change together: what is decoded
+    /// from here on is for the new set.
+    pub fn activate(&mut self, settings: &Settings, plan: Arc<Plan>, at: Timestamp, number: BatchNumber) {
+        let set = sets::hash(&plan);
+        let activated = self.engine.activate(plan.clone(), at, number.0);
+        assert_eq!(activated, Ok(Activated::Begun), "set {set} of shard {} at batch {number}", self.id);
+        self.adopt(settings, plan);
+        self.activation = Some(JournalActivation { set, at });
+        self.warms.set(true);
+    }
+
+    /// Puts the set that is to be in force in force, where nothing speaks against it yet.
+    fn change_set<C: Client, S: Sink>(
+        &mut self,
+        settings: &Settings,
+        sets: &Sets,
+        client: &C,
+        sink: &mut S,
+        now: Timestamp,
+        questions: &mut Vec<LaneId>,
+    ) {
+        let (set, before) = (sets::hash(&sets.target), sets::hash(&self.plan));
+        if set == before {
+            self.aims_since = None;
+            return;
+        }
+        // What was published before this shard was taken over may be what its former owner has put in force already.
+        if sets.as_of < self.running_since || self.scan.is_some() || self.herd.is_some() {
+            return;
+        }
+        let since = *self.aims_since.get_or_insert(now);
+        let wanted = since - settings.clock_guard;
+        let proved = self.inputs.proved_until(client, settings.clock_guard, wanted, now, questions);
+        if proved.is_none_or(|at| at < wanted) && now - since < ACTIVATION_WAIT {
+            return;
+        }
+        let at = proved.map_or(self.engine.clock(), |at| at.max(self.engine.clock()));
+        self.aims_since = None;
+        self.activate(settings, sets.target.clone(), at, BatchNumber(self.number.0 + 1));
+        sink.notice(self.id, &Notice::Activating { set, before, at });
+    }
+
     /// Begins to decide: everything before is in the engine. The record that is written at once names the new owner in the journal.
     pub fn run<S: Sink>(&mut self, sink: &mut S, now: Timestamp, batches: u64, records: u64) {
         self.phase = Phase::Running;
@@ -155,7 +239,8 @@ impl Shard {
             decoder.take_counts();
         }
         self.staged.touch(now, true);
-        (self.last_write, self.last_told) = (now, now);
+        (self.last_write, self.last_told, self.running_since) = (now, now, now);
+        self.warms.set(true);
         sink.notice(self.id, &Notice::Running { took: now - self.assigned_at, batches, records });
     }
 
@@ -222,6 +307,7 @@ impl Shard {
     pub fn turn<C: Client, S: Sink>(
         &mut self,
         settings: &Settings,
+        sets: &Sets,
         client: &mut C,
         sink: &mut S,
         budget: usize,
@@ -235,13 +321,17 @@ impl Shard {
         self.inputs.refill(client, settings.batch_records);
         let now = client.now();
         self.inputs.watch(client, now, questions);
+        self.change_set(settings, sets, client, sink, now, questions);
         let full = self.assemble(settings, client, now, budget.min(settings.batch_records), questions);
         turn.records = self.batch.records.len();
-        if turn.records > 0 || self.herd.is_some() {
+        if turn.records > 0 || self.herd.is_some() || self.activation.is_some() || self.scan.is_some() {
             let cap = (turn.records > 0).then_some(now);
             let idle_until = self.herd.and_then(|herd| herd.idle_until);
             self.apply(settings, client, sink, cap, idle_until, now);
-            turn.busy = full || self.herd.is_some();
+            turn.busy = full || self.herd.is_some() || self.scan.is_some();
+        }
+        if self.aims_since.is_some() {
+            turn.wake = Some(now + Millis(100));
         }
         // Nothing more can be taken, and an input is why: no record of another may pass it.
         if turn.records == 0
@@ -252,7 +342,8 @@ impl Shard {
             self.drain(client, Some(stop));
             return turn;
         }
-        if self.herd.is_none() && !self.staged.is_full() {
+        // Timers of customers whom the scan has not reached wait for it.
+        if self.herd.is_none() && self.scan.is_none() && !self.staged.is_full() {
             self.timers(settings, client, sink, now, questions, &mut turn);
         }
         turn
@@ -286,6 +377,7 @@ impl Shard {
         idle_until: Option<Timestamp>,
         now: Timestamp,
     ) {
+        let scanned = self.scan.is_some() || self.activation.is_some();
         let (batch, changed) = self.decide(BatchNumber(self.number.0 + 1), cap, idle_until);
         // A wake-up that finds no timer due leaves nothing to journal, the last one of a herd included.
         if changed {
@@ -307,6 +399,9 @@ impl Shard {
             self.staged.add(settings, client, &self.inputs, batch, &mut self.outputs, now);
         }
         self.inputs.finish(client);
+        if scanned && self.scan.is_none() {
+            sink.notice(self.id, &Notice::Activated { set: sets::hash(&self.plan) });
+        }
     }
 
     /// Runs the engine over the batch at hand; the outputs stand in `self.outputs`. Also tells whether anything durable came of it.
@@ -317,8 +412,10 @@ impl Shard {
         self.outputs.counts = Default::default();
         let applied = self.engine.apply(&self.batch, idle_until, &mut self.outputs);
         self.herd = applied.cursor.map(|_| Herd { idle_until });
+        self.scan = applied.scan;
+        let activation = self.activation.take();
         let outputs = &self.outputs;
-        let changed = applied.changed || !self.batch.records.is_empty();
+        let changed = applied.changed || !self.batch.records.is_empty() || activation.is_some();
         assert!(
             changed || outputs.changes.is_empty() && outputs.dead_letters.is_empty(),
             "outputs of a move that changed nothing: {outputs:?}"
@@ -338,6 +435,8 @@ impl Shard {
             changes: outputs.changes.len() as u32,
             change_hash: self.hasher.take(),
             dead_letters: outputs.dead_letters.len() as u32,
+            activation,
+            scan: applied.scan,
         };
         (batch, changed)
     }
@@ -358,7 +457,7 @@ impl Shard {
         };
         let due = wake + settings.clock_guard;
         if now < due {
-            turn.wake = Some(due);
+            turn.wake = Some(turn.wake.map_or(due, |wake| wake.min(due)));
             self.moves(sink);
             return;
         }
@@ -437,6 +536,7 @@ impl Shard {
             journal_offset: self.journal_end + 2,
             inputs: self.positions(),
             clock: self.engine.clock(),
+            definitions: sets::hash(&self.plan),
         };
         // The record and the marker of its transaction.
         self.journal_end += 2;

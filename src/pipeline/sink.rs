@@ -3,7 +3,7 @@
 use super::client::Outcome;
 use super::stop::Stop;
 use crate::engine::output::{Counts, DeadLetter, Published};
-use crate::ids::{BatchNumber, ShardId};
+use crate::ids::{BatchNumber, SetHash, ShardId};
 use crate::time::{Millis, Timestamp};
 use crate::wire::DecodeCounts;
 
@@ -78,6 +78,17 @@ pub enum Notice<'a> {
         took: Millis,
         batches: u64,
         records: u64,
+    },
+    /// Another set of definitions comes into force.
+    Activating {
+        set: SetHash,
+        before: SetHash,
+        /// The activation clock.
+        at: Timestamp,
+    },
+    /// It has come to every customer.
+    Activated {
+        set: SetHash,
     },
     /// A transaction of the former owner is open and holds us up; it is being ended.
     EndingTransaction {

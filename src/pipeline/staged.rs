@@ -8,7 +8,7 @@ use super::client::{Client, Header, Outgoing, Output, Part};
 use super::inputs::Inputs;
 use super::settings::Settings;
 use crate::engine::output::{DeadLetter, Outputs, Published};
-use crate::ids::{BatchNumber, ShardId};
+use crate::ids::{BatchNumber, SetHash, ShardId};
 use crate::time::Timestamp;
 use crate::wire::encode::{self, Payload};
 use crate::wire::journal::{JournalBatch, JournalInput, JournalRecord};
@@ -188,14 +188,14 @@ impl Staged {
 
     /// Closes what was staged with its journal record and begins anew.
     pub fn seal(&mut self, settings: &Settings, journal: Journal) -> Sealed {
-        let Journal { shard, batch, journal_offset, inputs, clock } = journal;
+        let Journal { shard, batch, journal_offset, inputs, clock, definitions } = journal;
         let record = JournalRecord {
             shard,
             batch,
             batches: std::mem::take(&mut self.batches),
             inputs,
             clock,
-            definitions: settings.plan.workspace().hash,
+            definitions,
             engine: super::settings::rules(),
             settings: settings.hash(),
             transactional_id: settings.transactional_id.clone(),
@@ -235,4 +235,5 @@ pub(super) struct Journal {
     pub journal_offset: i64,
     pub inputs: Vec<JournalInput>,
     pub clock: Timestamp,
+    pub definitions: SetHash,
 }

@@ -1,8 +1,12 @@
 //! What can be seen of a shard from outside.
 
+use std::sync::Arc;
+
 use super::client::Client;
 use super::shard::{Phase, Shard};
+use crate::engine::Warming;
 use crate::ids::{BatchNumber, ShardId};
+use crate::plan::Plan;
 use crate::time::{Millis, Timestamp};
 
 /// A shard as it stands at this moment.
@@ -23,8 +27,14 @@ pub struct ShardStatus {
     pub armed: usize,
     /// Bytes.
     pub memory: usize,
-    /// By definition.
+    /// By definition of `plan`.
     pub members: Vec<u64>,
+    /// Of the set in force.
+    pub plan: Arc<Plan>,
+    /// While a change of definitions has not come to every customer: to how many of 256 parts of them it has.
+    pub scanned: Option<u8>,
+    /// Segments that are not known for every customer yet.
+    pub warming: Vec<Warming>,
 }
 
 /// Where a shard is in its life.
@@ -53,6 +63,8 @@ impl ShardStatus {
             Phase::Draining(_) => ShardPhase::Draining,
             Phase::Stopped(why) => ShardPhase::Stopped { why: why.to_string() },
         };
+        let warming = if shard.warms.get() { engine.warming() } else { Vec::new() };
+        shard.warms.set(!warming.is_empty() || engine.is_activating());
         let late = engine.next_wake().map_or(Millis::ZERO, |wake| now - wake);
         ShardStatus {
             shard: shard.id,
@@ -66,6 +78,9 @@ impl ShardStatus {
             armed: engine.armed(),
             memory: engine.memory(),
             members: engine.members().to_vec(),
+            plan: shard.plan.clone(),
+            scanned: shard.scan.map(|cursor| (cursor.customer_hash >> 56) as u8),
+            warming,
         }
     }
 }

@@ -45,9 +45,9 @@ pub enum Stop {
     /// The log holds other records than those that were read.
     #[error("input {topic}: the record before offset {next_offset} was read once and is gone; next is {found}")]
     LogDiffers { topic: String, next_offset: i64, found: i64 },
-    /// The journal names a set of definitions that is not in force. Run with the same definitions, or start anew.
-    #[error("the journal was written under the definitions {journal}, in force are {in_force}")]
-    Definitions { journal: SetHash, in_force: SetHash },
+    /// The journal names a set of definitions that cannot be had: the topic of sets lacks it, or this version of segmentd does not read it.
+    #[error("the journal was written under the set of definitions {set}, which {why}")]
+    Definitions { set: SetHash, why: String },
     /// Another version of the rules wrote the journal.
     #[error("the journal was written by rules of version {journal}, this program has version {ours}")]
     Rules { journal: String, ours: String },

@@ -10,20 +10,24 @@
 //! until the group says what is lost. Uncertain: the client has made a new producer of the same id, so the log is final; the committed
 //! offset, which is part of the transaction, says whether it is there, and nothing else is believed.
 
+mod settle;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::client::{Client, CommittedOffset, Event, LaneId, Mark, Outcome, Output, Recovered, Transaction};
+use super::client::{Client, Event, LaneId, Mark, Outcome, Output, Recovered, Transaction};
 use super::restore::{Progress, Restore};
+use super::sets::{self, Sets};
 use super::settings::Settings;
 use super::shard::{Phase, Shard};
 use super::sink::{Committed, Notice, Sink};
 use super::staged::TRANSACTION_BYTES_MAX;
 use super::status::ShardStatus;
-use super::stop::{Fault, Stop};
+use super::stop::Fault;
 use crate::engine::Engine;
 use crate::engine::output::Published;
-use crate::ids::{BatchNumber, ShardId};
+use crate::ids::{BatchNumber, SetHash, ShardId};
+use crate::plan::Plan;
 use crate::time::{Millis, Timestamp};
 
 /// The longest that a worker sleeps without news.
@@ -31,8 +35,6 @@ const SLEEP_MAX: Millis = Millis::SECOND;
 /// Wait before an aborted transaction is sent again, doubled each time up to the second one.
 const RETRY_FIRST: Millis = Millis(5);
 const RETRY_MAX: Millis = Millis::SECOND;
-/// Wait before an open question about an uncertain transaction is asked again.
-const SETTLE_AGAIN: Millis = Millis(100);
 /// Partitions that a transaction may touch at the floor of the commit interval; each further group of as many adds another interval.
 /// 54 partitions cost the broker three times what 3 do, 150 six times.
 const PARTITIONS_PER_INTERVAL: usize = 32;
@@ -55,6 +57,7 @@ pub enum Next {
 /// Several shards above one client.
 pub struct Worker {
     settings: Arc<Settings>,
+    sets: Sets,
     shards: BTreeMap<ShardId, Shard>,
     lives: u64,
     commit: Commit,
@@ -124,6 +127,7 @@ impl Worker {
     pub fn new(settings: Arc<Settings>) -> Worker {
         assert!(settings.batch_records > 0, "batches of no records");
         Worker {
+            sets: Sets::new(settings.plan.clone()),
             settings,
             shards: BTreeMap::new(),
             lives: 0,
@@ -150,9 +154,30 @@ impl Worker {
         }
     }
 
+    /// The set that is to be in force: the newest of the definitions topic that compiles, as far as it was read to its end after `as_of`.
+    /// Older news than the last is passed over. Each shard puts it in force by itself.
+    pub fn aim(&mut self, plan: Arc<Plan>, as_of: Timestamp) {
+        self.sets.aim(plan, as_of);
+    }
+
+    /// Sets that a restore waits for, each named once; [`Worker::learn`] answers.
+    pub fn wanted(&mut self) -> Vec<SetHash> {
+        self.sets.take_wanted()
+    }
+
+    /// A set that was wanted, or in words why it cannot be had, which stops the shards that need it.
+    pub fn learn(&mut self, set: SetHash, plan: Result<Arc<Plan>, String>) {
+        self.sets.learn(set, plan);
+    }
+
     /// The engine of a shard that runs here, for questions. It may be ahead of what is committed.
     pub fn engine(&self, shard: ShardId) -> Option<&Engine> {
         self.shards.get(&shard).filter(|s| matches!(s.phase, Phase::Running | Phase::Draining(_))).map(|s| &s.engine)
+    }
+
+    /// Shards that run here.
+    pub fn running(&self) -> impl Iterator<Item = ShardId> {
+        self.shards.values().filter(|s| matches!(s.phase, Phase::Running)).map(|s| s.id)
     }
 
     /// Every shard of this worker.
@@ -202,7 +227,7 @@ impl Worker {
                 client.take_over(&shards);
                 for id in shards {
                     self.lives += 1;
-                    let mut shard = Shard::new(&self.settings, id, self.lives, now);
+                    let mut shard = Shard::new(&self.settings, &self.sets.target, id, self.lives, now);
                     if self.ending.is_some() {
                         shard.drain(client, None);
                     }
@@ -262,6 +287,10 @@ impl Worker {
             _ => None,
         };
         let n = self.shards.values().filter_map(restoring).count();
+        if n == 0 {
+            let shards = &self.shards;
+            self.sets.keep(|set| shards.values().any(|s| sets::hash(&s.plan) == set));
+        }
         if n < RESTORES_MAX && self.shards.values().filter_map(restoring).all(|stuck| stuck) {
             // A former life's transaction must be settled first: it would look like one that a dead owner left open.
             let flying = self.flying();
@@ -274,7 +303,7 @@ impl Worker {
         let ids: Vec<ShardId> = self.shards.iter().filter(|(_, s)| matches!(s.phase, Phase::Restoring(_))).map(|(id, _)| *id).collect();
         for id in ids {
             let Some(shard) = self.shards.get_mut(&id) else { continue };
-            match shard.restore(&self.settings, client, sink, budget) {
+            match shard.restore(&self.settings, &mut self.sets, client, sink, budget) {
                 Ok(Progress::Busy | Progress::Done) => busy = true,
                 // What is due already waits for the client's news.
                 Ok(Progress::Waiting(until)) => *wake = (*wake).min(until.filter(|at| *at > now).unwrap_or(*wake)),
@@ -344,7 +373,7 @@ impl Worker {
                 return false;
             }
             let before = shard.staged_bytes();
-            let turn = shard.turn(&self.settings, client, sink, left, &mut self.questions);
+            let turn = shard.turn(&self.settings, &self.sets, client, sink, left, &mut self.questions);
             left -= turn.records.min(left);
             room = room.saturating_sub(shard.staged_bytes().saturating_sub(before));
             busy |= turn.busy;
@@ -485,72 +514,6 @@ impl Worker {
         if !flight.shards.is_empty() {
             client.commit(*transaction);
             self.commit = Commit::Flying(flight);
-        }
-    }
-
-    /// Asks the log whether an uncertain transaction is in it, of a shard that is still ours and whose batch tells.
-    fn ask_to_settle<C: Client>(&mut self, client: &mut C, now: Timestamp) {
-        let Commit::Settling { flight, again, .. } = &mut self.commit else {
-            return;
-        };
-        let ours = |s: &&FlightShard| self.shards.get(&s.shard).is_some_and(|x| x.life == s.life);
-        let number = flight.number;
-        let waits = |s: &FlightShard| self.asked.get(&s.shard) == Some(&Asker::Settle(number));
-        if now < *again || flight.shards.iter().filter(ours).any(waits) {
-            return;
-        }
-        let tells = flight.shards.iter().filter(ours).find(|s| s.before != Some(s.batch));
-        match tells.or_else(|| flight.shards.iter().find(ours)) {
-            Some(one) => {
-                // An older question about the shard, of an asker who is gone, is answered first.
-                if let std::collections::btree_map::Entry::Vacant(open) = self.asked.entry(one.shard) {
-                    open.insert(Asker::Settle(number));
-                    client.recover(one.shard);
-                }
-                *again = now + SETTLE_AGAIN;
-            }
-            // All are somebody else's now, and what became of the transaction is theirs to find.
-            None => self.commit = Commit::Free,
-        }
-    }
-
-    fn settle<C: Client, S: Sink>(&mut self, client: &mut C, sink: &mut S, answer: &Recovered, now: Timestamp) {
-        let Commit::Settling { transaction, mut flight, .. } = std::mem::replace(&mut self.commit, Commit::Free) else {
-            return;
-        };
-        let Some(one) = flight.shards.iter().find(|s| s.shard == answer.shard) else {
-            self.commit = Commit::Settling { transaction, flight, again: now };
-            return;
-        };
-        let found = match &answer.committed {
-            CommittedOffset::Unstable => {
-                // The broker is still writing the end of it.
-                self.commit = Commit::Settling { transaction, flight, again: now + SETTLE_AGAIN };
-                return;
-            }
-            CommittedOffset::Absent => None,
-            CommittedOffset::At { metadata, .. } => Some(metadata.as_str()),
-        };
-        let is = |batch: Option<BatchNumber>| batch.map(|b| b.to_string()).as_deref() == found;
-        if is(Some(one.batch)) {
-            self.committed(sink, *transaction, flight, now);
-        } else if is(one.before) {
-            flight.tries += 1;
-            self.commit = Commit::Again { transaction, flight, at: now };
-        } else {
-            // Somebody else has committed since: this shard is no longer ours, though the group has not told yet.
-            let stop = Stop::ForeignCommit {
-                found: found.unwrap_or("none").to_owned(),
-                committed: one.before.unwrap_or_default(),
-                sent: one.batch,
-            };
-            let (id, life) = (one.shard, one.life);
-            if let Some(shard) = self.shards.get_mut(&id).filter(|s| s.life == life) {
-                shard.abandon(client, stop);
-                Worker::tell_stopped(shard, sink);
-            }
-            self.commit = Commit::Settling { transaction, flight, again: now };
-            self.ask_to_settle(client, now);
         }
     }
 

@@ -1,8 +1,11 @@
-//! The set of definitions in force: the definitions topic against the folder.
+//! The sets of definitions: what a record of the definitions topic is, and which of them is to be in force.
 //!
 //! A record of the topic is one whole set, keyed by its hash: the texts as they were written and, for people and other programs, the
-//! names with the hashes of what they mean. `run` publishes its folder only into an empty topic. Until definitions can change while
-//! shards run, a folder that means something else than the newest set ends `run`.
+//! names with the hashes of what they mean. The newest record that this program can read is to be in force. `run` publishes its folder only
+//! into an empty topic; afterwards `segmentd apply` does.
+//!
+//! A set counts **as it was first written**: two texts of one meaning may order their conditions differently, and reasons, which the hash of
+//! changes covers, follow the text.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,13 +34,56 @@ struct Named {
     hash: String,
 }
 
-/// Makes sure that the folder's set is the one in force, publishes it into an empty topic, and gives the set in force **as it was first
-/// written**: two texts of one meaning may order their conditions differently, and reasons, which the hash of changes covers, follow the text.
+/// What two sets differ in, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    pub added: Vec<String>,
+    /// They mean something else.
+    pub changed: Vec<String>,
+    pub removed: Vec<String>,
+}
+
+impl Difference {
+    /// Between the definitions of two workspaces, each in the order of its set.
+    pub fn of(before: &Workspace, after: &Workspace) -> Difference {
+        let mut out = Difference::default();
+        for d in &after.definitions {
+            match before.definitions.iter().find(|b| b.name == d.name) {
+                None => out.added.push(d.name.clone()),
+                Some(b) if b.hash != d.hash => out.changed.push(d.name.clone()),
+                Some(_) => {}
+            }
+        }
+        let gone = before.definitions.iter().filter(|b| !after.definitions.iter().any(|d| d.name == b.name));
+        out.removed.extend(gone.map(|b| b.name.clone()));
+        out
+    }
+
+    /// No definition differs; the catalogue may.
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()
+    }
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut parts = Vec::new();
+        for (names, what) in [(&self.added, "new"), (&self.changed, "changed"), (&self.removed, "gone")] {
+            if !names.is_empty() {
+                parts.push(format!("{what}: {}", names.join(", ")));
+            }
+        }
+        if parts.is_empty() {
+            parts.push("the catalogue, or the order of definitions".into());
+        }
+        f.write_str(&parts.join("; "))
+    }
+}
+
+/// Makes sure that there is a set to be in force: publishes the folder's into an empty topic. A folder that differs from the newest set is
+/// only told, for `apply` is the way to change.
 ///
-/// Until definitions can change while shards run, the first record of the topic is in force, so that of two instances that start on an
-/// empty topic with different folders only one goes on.
-///
-/// **Errors:** [`Error::SetDiffers`] with the segments that differ; operations that fail.
+/// **Errors:** [`Error::SetUnreadable`] where this program can read no set of the topic; operations that fail.
 pub(super) fn settle(
     settings: &kafka::Settings,
     admin: &Admin,
@@ -51,21 +97,48 @@ pub(super) fn settle(
         tracing::info!(set = %folder.hash, definitions = folder.definitions.len(), "published the folder's definitions");
         stored = kafka::definitions::read(settings, admin, topic)?;
     }
-    in_force(&stored, topic, folder)
+    let newest = stored.last().map_or(folder.hash, |set| set.hash);
+    let (workspace, refused) = newest_of(&stored).ok_or_else(|| Error::SetUnreadable { topic: topic.into(), set: newest })?;
+    for set in refused {
+        tracing::error!(%set, "a newer set of definitions cannot be read by this version of segmentd and stays out of force");
+    }
+    if workspace.hash != folder.hash {
+        let difference = Difference::of(&workspace, folder);
+        tracing::warn!(
+            folder = %folder.hash,
+            in_force = %workspace.hash,
+            "the folder differs from the set in force ({difference}); the set in force stays, `segmentd apply` changes it"
+        );
+    }
+    Ok(workspace)
 }
 
-fn in_force(stored: &[StoredSet], topic: &str, folder: &Workspace) -> Result<Workspace, Error> {
-    let Some(set) = stored.first() else { return Err(Error::SetUnreadable { topic: topic.into(), set: folder.hash }) };
-    if set.hash != folder.hash {
-        return Err(differs(set, folder));
+/// The newest set that this program can read, and the hashes of newer ones that it cannot; `None`: it can read none.
+pub(super) fn newest_of(stored: &[StoredSet]) -> Option<(Workspace, Vec<SetHash>)> {
+    let mut refused = Vec::new();
+    for set in stored.iter().rev() {
+        match find(stored, set.hash) {
+            Ok(workspace) => return Some((workspace, refused)),
+            Err(_) => refused.push(set.hash),
+        }
     }
-    match compile_stored(set) {
-        Some((_, workspace)) => Ok(workspace),
-        None => Err(Error::SetUnreadable { topic: topic.into(), set: set.hash }),
+    None
+}
+
+/// A set by its hash, as it was first written.
+///
+/// **Errors:** why it cannot be had, in words that follow "which".
+pub(super) fn find(stored: &[StoredSet], set: SetHash) -> Result<Workspace, String> {
+    match stored.iter().find(|s| s.hash == set) {
+        None => Err("the definitions topic lacks".into()),
+        Some(found) => {
+            compile_stored(found).ok_or_else(|| "this version of segmentd does not read: run the version that published it".into())
+        }
     }
 }
 
-fn encode(files: &[SourceFile], workspace: &Workspace) -> Vec<u8> {
+/// The record of a set.
+pub fn encode(files: &[SourceFile], workspace: &Workspace) -> Vec<u8> {
     let set = Set {
         // The last part of the path: where the folder lay is nobody's business.
         files: files
@@ -77,42 +150,16 @@ fn encode(files: &[SourceFile], workspace: &Workspace) -> Vec<u8> {
     serde_json::to_vec(&set).expect("texts and numbers always serialise")
 }
 
-/// What differs, by name: in the folder only, in force only, meaning something else.
-fn differs(in_force: &StoredSet, folder: &Workspace) -> Error {
-    let differing = match serde_json::from_slice::<Set>(&in_force.value) {
-        Ok(set) => {
-            let before: Vec<(String, String)> = set.definitions.into_iter().map(|d| (d.name, d.hash)).collect();
-            names(&before, folder)
-        }
-        Err(_) => Vec::new(),
-    };
-    let differing = if differing.is_empty() { vec!["the catalogue, or the order of definitions".into()] } else { differing };
-    Error::SetDiffers { in_force: in_force.hash, folder: folder.hash, differing }
-}
-
-fn names(before: &[(String, String)], folder: &Workspace) -> Vec<String> {
-    let mut differing = Vec::new();
-    for d in &folder.definitions {
-        match before.iter().find(|(name, _)| *name == d.name) {
-            None => differing.push(format!("{} is new", d.name)),
-            Some((_, hash)) if *hash != d.hash.to_string() => differing.push(format!("{} means something else", d.name)),
-            Some(_) => {}
-        }
-    }
-    for (name, _) in before {
-        if !folder.definitions.iter().any(|d| d.name == *name) {
-            differing.push(format!("{name} is gone"));
-        }
-    }
-    differing
+/// The texts of a set's record; `None` where it is none.
+pub fn decode(value: &[u8]) -> Option<Vec<SourceFile>> {
+    let stored: Set = serde_json::from_slice(value).ok()?;
+    Some(stored.files.into_iter().map(|f| SourceFile { name: f.name, text: f.text }).collect())
 }
 
 /// The texts of a stored set, compiled by this program; `None` where it is no set, does not compile, or means something else today.
-fn compile_stored(set: &StoredSet) -> Option<(SetHash, Workspace)> {
-    let stored: Set = serde_json::from_slice(&set.value).ok()?;
-    let files: Vec<SourceFile> = stored.files.into_iter().map(|f| SourceFile { name: f.name, text: f.text }).collect();
-    let workspace = lang::compile(&files).workspace?;
-    (workspace.hash == set.hash).then_some((set.hash, workspace))
+pub fn compile_stored(set: &StoredSet) -> Option<Workspace> {
+    let workspace = lang::compile(&decode(&set.value)?).workspace?;
+    (workspace.hash == set.hash).then_some(workspace)
 }
 
 #[cfg(test)]
@@ -125,44 +172,54 @@ mod tests {
         (files, workspace)
     }
 
+    fn stored(offset: i64, text: &str) -> StoredSet {
+        let (files, workspace) = compiled(text);
+        StoredSet { offset, hash: workspace.hash, value: encode(&files, &workspace) }
+    }
+
     const BEFORE: &str = "event visit is activity { }\nsegment a { when any visit ever }\nsegment b { when no visit ever }\n";
+    const AFTER: &str = "event visit is activity { }\nsegment a { when at least 2 visit ever }\nsegment c { when any visit ever }\n";
 
     #[test]
     fn a_stored_set_compiles_to_what_it_was() {
-        let (files, workspace) = compiled(BEFORE);
-        let stored = StoredSet { offset: 0, hash: workspace.hash, value: encode(&files, &workspace) };
+        let stored = stored(0, BEFORE);
         assert!(!String::from_utf8_lossy(&stored.value).contains("somewhere"));
-        let (hash, again) = compile_stored(&stored).expect("compiles");
-        assert_eq!((hash, again.definitions.len()), (workspace.hash, 2));
+        let again = compile_stored(&stored).expect("compiles");
+        assert_eq!((again.hash, again.definitions.len()), (stored.hash, 2));
     }
 
     #[test]
-    fn the_first_writing_of_a_meaning_stays_in_force() {
+    fn the_first_writing_of_a_meaning_counts() {
         const ONE: &str = "event visit is activity { }\nsegment a { when any visit ever and at least 2 visit in last 1d }\n";
         const OTHER: &str = "event visit is activity { }\nsegment a { when at least 2 visit in last 1d and any visit ever }\n";
-        let ((files, one), (other_files, other)) = (compiled(ONE), compiled(OTHER));
-        assert_eq!(one.hash, other.hash);
-        let stored = [
-            StoredSet { offset: 0, hash: one.hash, value: encode(&files, &one) },
-            StoredSet { offset: 1, hash: other.hash, value: encode(&other_files, &other) },
-        ];
+        let topic = [stored(0, ONE), stored(1, BEFORE), stored(2, OTHER)];
+        assert_eq!(topic[0].hash, topic[2].hash);
         let when = |w: &Workspace| match &w.definitions[0].kind {
             lang::DefinitionKind::Segment(s) => s.when.clone(),
             other => panic!("{other:?}"),
         };
+        let (one, other) = (compiled(ONE).1, compiled(OTHER).1);
         assert_ne!(when(&one), when(&other));
-        assert_eq!(when(&in_force(&stored, "definitions", &other).expect("in force")), when(&one));
+        let (newest, refused) = newest_of(&topic).expect("readable");
+        assert_eq!((when(&newest), refused), (when(&one), Vec::new()));
+    }
+
+    #[test]
+    fn a_set_that_this_program_does_not_read_leaves_the_one_before_in_force() {
+        let mut foreign = stored(1, AFTER);
+        foreign.value = br#"{"files":[{"name":"all.seg","text":"segment of { tomorrow }"}],"definitions":[]}"#.to_vec();
+        let topic = [stored(0, BEFORE), foreign.clone()];
+        let (newest, refused) = newest_of(&topic).expect("readable");
+        assert_eq!((newest.hash, refused), (topic[0].hash, vec![foreign.hash]));
+        assert!(find(&topic, foreign.hash).expect_err("unreadable").contains("does not read"));
+        assert!(find(&topic, SetHash([9; 16])).expect_err("absent").contains("lacks"));
+        assert!(newest_of(&[foreign]).is_none() && newest_of(&[]).is_none());
     }
 
     #[test]
     fn what_differs_is_named() {
-        let (files, workspace) = compiled(BEFORE);
-        let stored = StoredSet { offset: 0, hash: workspace.hash, value: encode(&files, &workspace) };
-        let (_, other) =
-            compiled("event visit is activity { }\nsegment a { when at least 2 visit ever }\nsegment c { when any visit ever }\n");
-        let words = differs(&stored, &other).to_string();
-        for part in ["a means something else", "b is gone", "c is new", "segmentd topics reset"] {
-            assert!(words.contains(part), "{words}");
-        }
+        let difference = Difference::of(&compiled(BEFORE).1, &compiled(AFTER).1);
+        assert_eq!(difference.to_string(), "new: c; changed: a; gone: b");
+        assert!(Difference::of(&compiled(BEFORE).1, &compiled(BEFORE).1).is_empty());
     }
 }

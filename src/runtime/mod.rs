@@ -1,14 +1,17 @@
 //! Threads and tokio: assemble, start, worker, drain, stop; the registry of shards and the read view, the only user of dashmap.
 
 pub mod clock;
-mod definitions;
+pub mod definitions;
+pub mod preview;
 mod service;
+mod shelf;
 mod signals;
 mod sink;
 pub mod view;
 mod worker;
 
 pub use clock::SystemClock;
+pub use preview::Previewer;
 pub use service::{Handle, Start, Stopper, start, topic_names};
 pub use signals::on_stop;
 pub use view::View;
@@ -30,16 +33,10 @@ pub enum Error {
     /// Broker, topics, or the client's configuration.
     #[error("{0}")]
     Kafka(#[from] kafka::Error),
-    /// The folder is not what is in force. Configuration: run with the set in force, or start anew.
+    /// The stored texts of no set compile to it; `set` is the newest. Configuration: the program that wrote them is another version.
     #[error(
-        "the definitions folder (set {folder}) differs from the set in force ({in_force}): {}; definitions cannot change while memberships \
-         are kept: run with the folder as it was, or start anew with `segmentd topics reset --config FILE`, which asks first", differing.join(", ")
-    )]
-    SetDiffers { in_force: SetHash, folder: SetHash, differing: Vec<String> },
-    /// The stored texts of the set in force do not compile to it. Configuration: the program that wrote them is another version.
-    #[error(
-        "the set {set} in {topic} cannot be read by this version of segmentd: run the version that published it, or start anew with \
-         `segmentd topics reset --config FILE`, which asks first"
+        "the set {set} in {topic} cannot be read by this version of segmentd, nor any before it: run the version that published it, or start \
+         anew with `segmentd topics reset --config FILE`, which asks first"
     )]
     SetUnreadable { topic: String, set: SetHash },
     /// Producers put customers elsewhere than the configuration says. Configuration.
@@ -65,7 +62,7 @@ impl Error {
     pub fn is_configuration(&self) -> bool {
         match self {
             Error::Kafka(e) => e.is_configuration(),
-            Error::SetDiffers { .. } | Error::SetUnreadable { .. } | Error::Misplaced { .. } => true,
+            Error::SetUnreadable { .. } | Error::Misplaced { .. } => true,
             Error::Worker { .. } | Error::Panicked { .. } | Error::System(_) => false,
         }
     }

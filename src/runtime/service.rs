@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
+use super::preview::Previewer;
+use super::shelf::{News, Reader, Shelf, Surroundings};
 use super::sink::Reports;
 use super::view::{ShardState, View};
 use super::{Error, Observer, SystemClock, definitions, worker};
@@ -18,6 +20,7 @@ use crate::lang::SourceFile;
 use crate::pipeline::{Fault, Format, InputSettings, Settings};
 use crate::plan::Plan;
 use crate::telemetry::Metrics;
+use crate::time::Timestamp;
 
 /// Newest records of each partition whose keys are looked at before anything starts.
 const SAMPLE: i64 = 1_000;
@@ -42,6 +45,9 @@ pub struct Handle {
     stopper: Stopper,
     shards: u32,
     workers: Vec<JoinHandle<Result<(), Fault>>>,
+    previewer: Previewer,
+    /// `None` for the demo, whose definitions stay.
+    _reader: Option<Reader>,
 }
 
 /// Asks the service to end; may be given to any thread.
@@ -77,6 +83,11 @@ impl Handle {
     /// Shards of the installation: the partition count of every input.
     pub fn shards(&self) -> u32 {
         self.shards
+    }
+
+    /// What tries a set of definitions on a sample of the customers of this instance.
+    pub fn previewer(&self) -> &Previewer {
+        &self.previewer
     }
 
     pub fn stopper(&self) -> Stopper {
@@ -172,7 +183,6 @@ pub fn start(start: Start) -> Result<Handle, Error> {
     }
     check_placement(&client, &admin, &names, &config, checked.shards)?;
     let plan = Arc::new(Plan::compile(Arc::new(definitions::settle(&client, &admin, &names.definitions, &files, plan.workspace())?)));
-    drop(admin);
 
     let view = Arc::new(View::new(plan.workspace()));
     // More workers than shards would have nothing to do.
@@ -181,11 +191,8 @@ pub fn start(start: Start) -> Result<Handle, Error> {
     for worker in 0..n_workers {
         clients.push(KafkaClient::start(&client, &names, &checked, worker, Arc::new(SystemClock))?);
     }
-    let stopper = Stopper(Arc::new(Inner {
-        stop: AtomicBool::new(false),
-        wakers: clients.iter().map(KafkaClient::waker).collect(),
-        running: AtomicUsize::new(n_workers),
-    }));
+    let wakers: Vec<Waker> = clients.iter().map(KafkaClient::waker).collect();
+    let stopper = Stopper(Arc::new(Inner { stop: AtomicBool::new(false), wakers: wakers.clone(), running: AtomicUsize::new(n_workers) }));
     tracing::info!(
         shards = checked.shards,
         workers = n_workers,
@@ -194,15 +201,30 @@ pub fn start(start: Start) -> Result<Handle, Error> {
         set = %plan.workspace().hash,
         "started"
     );
+    // As of no instant yet: a set is put in force in place of another only once the topic was read after the shard was taken over.
+    let shelf = Arc::new(Shelf::new(News { plan: plan.clone(), as_of: Timestamp::MIN }, n_workers));
+    let surroundings = Surroundings {
+        settings: client.clone(),
+        admin,
+        topic: names.definitions.clone(),
+        clock: Arc::new(SystemClock),
+        wakers: wakers.clone(),
+        view: view.clone(),
+        metrics: metrics.clone(),
+    };
+    // The demo's definitions are its own.
+    let reader = if mock { None } else { Some(Reader::start(&shelf, surroundings).map_err(Error::System)?) };
+    let (previewer, questions) = Previewer::new(wakers, view.clone());
     let mut workers = Vec::with_capacity(n_workers);
-    for (worker, kafka_client) in clients.into_iter().enumerate() {
+    for ((worker, kafka_client), questions) in clients.into_iter().enumerate().zip(questions) {
         let settings = settings(&config, &client, &plan, worker, &checked);
         let reports = Reports::new(worker, view.clone(), metrics.clone(), observer.clone());
         let ends = stopper.clone();
+        let around = worker::Around { number: worker, shelf: shelf.clone(), questions };
         let run = move || {
             // A worker that ends, by a fault or by a panic, takes the process with it: another life restores what it owned.
             let _ended = Ended(ends.clone());
-            worker::run(kafka_client, settings, reports, &ends.0.stop)
+            worker::run(kafka_client, settings, reports, &around, &ends.0.stop)
         };
         let thread = std::thread::Builder::new().name(format!("worker-{worker}")).spawn(run);
         match thread {
@@ -213,7 +235,7 @@ pub fn start(start: Start) -> Result<Handle, Error> {
             }
         }
     }
-    Ok(Handle { view, stopper, shards: checked.shards, workers })
+    Ok(Handle { view, stopper, shards: checked.shards, workers, previewer, _reader: reader })
 }
 
 struct Ended(Stopper);

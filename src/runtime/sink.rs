@@ -8,9 +8,10 @@ use super::Observer;
 use super::view::{self, View};
 use crate::engine::output::Published;
 use crate::ids::ShardId;
+use crate::lang::{Definition, DefinitionKind};
 use crate::pipeline::{BatchReport, Committed, Notice, Outcome, ShardPhase, ShardStatus, Sink};
 use crate::telemetry::{Metrics, ShardMetrics, TransactionOutcome};
-use crate::time::Millis;
+use crate::time::{Millis, Timestamp};
 
 /// How often the same trouble of a worker is told.
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -47,7 +48,19 @@ impl Reports {
             gauges.lag(status.lag);
             gauges.clock_delay(status.clock_delay);
             gauges.unproved(Duration::from_millis(status.clock_unproved.0.max(0) as u64));
+            let definitions = &status.plan.workspace().definitions;
+            let runs = matches!(status.phase, ShardPhase::Running | ShardPhase::Draining);
+            let set = runs.then_some(status.plan.workspace().hash);
+            if let Some(set) = set {
+                let has_members = |d: &Definition| matches!(d.kind, DefinitionKind::Segment(_) | DefinitionKind::Stages(_));
+                gauges.definitions(set, definitions.iter().map(|d| (&*d.name, has_members(d))));
+            }
             gauges.members(&status.members);
+            gauges.scanned(status.scanned.map_or(1.0, |parts| f64::from(parts) / 256.0));
+            let warming: Vec<(&str, Option<Timestamp>)> =
+                status.warming.iter().map(|w| (&*definitions[w.definition.at()].name, w.until)).collect();
+            gauges.warming(&warming);
+            let warming = warming.iter().map(|(name, until)| ((*name).into(), *until)).collect();
             let state = match status.phase {
                 ShardPhase::Queued | ShardPhase::Restoring { .. } => view::ShardState::Restoring,
                 ShardPhase::Running | ShardPhase::Draining => view::ShardState::Running,
@@ -55,6 +68,9 @@ impl Reports {
             };
             let row = view::ShardRow {
                 state,
+                set,
+                scanned: status.scanned,
+                warming,
                 worker: self.worker,
                 customers: status.customers as u64,
                 armed: status.armed as u64,
@@ -149,6 +165,12 @@ impl Sink for Reports {
                 }
                 self.metrics.restored(*records, Duration::from_millis(took.0.max(0) as u64));
                 tracing::info!(worker, shard = shard_number, took_ms = took.0, batches, records, "shard runs");
+            }
+            Notice::Activating { set, before, at } => {
+                tracing::info!(worker, shard = shard_number, %set, %before, at = %at, "another set of definitions comes into force");
+            }
+            Notice::Activated { set } => {
+                tracing::info!(worker, shard = shard_number, %set, "the set of definitions has come to every customer");
             }
             Notice::EndingTransaction { transactional_id } => {
                 tracing::info!(worker, shard = shard_number, transactional_id, "ending a transaction that the owner before left open");

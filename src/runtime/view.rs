@@ -2,12 +2,12 @@
 //! shard stands. The only user of dashmap; workers write after each commit, never per event, and readers never wait for a worker.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use dashmap::DashMap;
 
 use crate::engine::output::Published;
-use crate::ids::{DefinitionIndex, ShardId};
+use crate::ids::{SetHash, ShardId};
 use crate::lang::Workspace;
 use crate::lang::definition::DefinitionKind;
 use crate::time::{Millis, Timestamp};
@@ -60,6 +60,12 @@ pub enum ShardState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardRow {
     pub state: ShardState,
+    /// The set of definitions in force; `None` while restoring.
+    pub set: Option<SetHash>,
+    /// While a change of definitions has not come to every customer: to how many of 256 parts of them it has.
+    pub scanned: Option<u8>,
+    /// Segments that are not known for every customer yet, and until when; `None`: never.
+    pub warming: Box<[(Box<str>, Option<Timestamp>)]>,
     pub worker: usize,
     pub customers: u64,
     pub armed: u64,
@@ -78,6 +84,9 @@ impl ShardRow {
     pub(super) fn restoring(worker: usize) -> ShardRow {
         ShardRow {
             state: ShardState::Restoring,
+            set: None,
+            scanned: None,
+            warming: Box::default(),
             worker,
             customers: 0,
             armed: 0,
@@ -90,15 +99,46 @@ impl ShardRow {
     }
 }
 
+#[derive(Clone)]
 struct Definition {
     name: Arc<str>,
     stages: Vec<Arc<str>>,
 }
 
+/// Definitions of every set that was in force in this process, each with a number that is never given to another.
+#[derive(Default)]
+struct Names {
+    definitions: Vec<Definition>,
+    by_name: HashMap<Arc<str>, u32>,
+    /// By number: its place in the newest set; what is in none comes last.
+    place: Vec<u32>,
+}
+
+impl Names {
+    fn number(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.by_name.get(name) {
+            return *number;
+        }
+        let (name, number): (Arc<str>, u32) = (name.into(), self.definitions.len() as u32);
+        self.definitions.push(Definition { name: name.clone(), stages: Vec::new() });
+        self.by_name.insert(name, number);
+        self.place.push(u32::MAX);
+        number
+    }
+
+    fn stage(&mut self, number: u32, stage: &str) -> u32 {
+        let stages = &mut self.definitions[number as usize].stages;
+        let at = stages.iter().position(|n| **n == *stage).unwrap_or_else(|| {
+            stages.push(stage.into());
+            stages.len() - 1
+        });
+        at as u32
+    }
+}
+
 /// Shared by workers, HTTP and console.
 pub struct View {
-    definitions: Vec<Definition>,
-    by_name: HashMap<Arc<str>, DefinitionIndex>,
+    names: RwLock<Names>,
     memberships: DashMap<Box<str>, Entry, xxhash_rust::xxh3::Xxh3DefaultBuilder>,
     shards: DashMap<ShardId, ShardRow>,
 }
@@ -106,38 +146,55 @@ pub struct View {
 impl View {
     /// An empty view of a set of definitions.
     pub fn new(workspace: &Workspace) -> View {
-        let definitions: Vec<Definition> = workspace
-            .definitions
-            .iter()
-            .map(|d| {
-                let stages = match &d.kind {
-                    DefinitionKind::Stages(s) => {
-                        s.stages.iter().map(|(name, _)| name).chain([&s.otherwise]).map(|n| n.as_str().into()).collect()
-                    }
-                    _ => Vec::new(),
-                };
-                Definition { name: d.name.as_str().into(), stages }
-            })
-            .collect();
-        let by_name = definitions.iter().enumerate().map(|(i, d)| (d.name.clone(), DefinitionIndex(i as u32))).collect();
-        View { definitions, by_name, memberships: DashMap::default(), shards: DashMap::default() }
+        let view = View { names: RwLock::default(), memberships: DashMap::default(), shards: DashMap::default() };
+        view.define(workspace);
+        view
+    }
+
+    /// Answers follow the order of this set from here on.
+    pub fn define(&self, workspace: &Workspace) {
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        names.place.fill(u32::MAX);
+        for (place, d) in workspace.definitions.iter().enumerate() {
+            let number = names.number(&d.name);
+            names.place[number as usize] = place as u32;
+            if let DefinitionKind::Stages(s) = &d.kind {
+                for stage in s.stages.iter().map(|(name, _)| name).chain([&s.otherwise]) {
+                    names.stage(number, stage);
+                }
+            }
+        }
     }
 
     /// Takes over what a committed (or replayed) batch of a shard published, in its order.
     pub fn apply(&self, shard: ShardId, published: &[Published]) {
         for p in published {
-            let Some(definition) = self.by_name.get(&*p.change.segment) else { continue };
-            let row = p.membership.as_ref().map(|m| {
-                let stage = m.stage.as_ref().and_then(|s| self.definitions[definition.at()].stages.iter().position(|n| **n == **s));
-                Row { definition: definition.0, stage: stage.map_or(u32::MAX, |i| i as u32), since: m.since.0 }
-            });
-            self.set(shard, &p.change.customer, *definition, row);
+            let stage = p.membership.as_ref().and_then(|m| m.stage.as_deref());
+            let (number, stage) = self.numbers(&p.change.segment, stage);
+            let row = p.membership.as_ref().map(|m| Row { definition: number, stage, since: m.since.0 });
+            self.set(shard, &p.change.customer, number, row);
         }
     }
 
-    fn set(&self, shard: ShardId, customer: &str, definition: DefinitionIndex, row: Option<Row>) {
+    /// A definition's number and its stage's, which are given out where they are new.
+    fn numbers(&self, name: &str, stage: Option<&str>) -> (u32, u32) {
+        {
+            let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(number) = names.by_name.get(name).copied() {
+                let Some(stage) = stage else { return (number, u32::MAX) };
+                if let Some(at) = names.definitions[number as usize].stages.iter().position(|n| **n == *stage) {
+                    return (number, at as u32);
+                }
+            }
+        }
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        let number = names.number(name);
+        (number, stage.map_or(u32::MAX, |stage| names.stage(number, stage)))
+    }
+
+    fn set(&self, shard: ShardId, customer: &str, definition: u32, row: Option<Row>) {
         if let Some(mut entry) = self.memberships.get_mut(customer) {
-            let mut rows: Vec<Row> = entry.rows.iter().copied().filter(|r| r.definition != definition.0).collect();
+            let mut rows: Vec<Row> = entry.rows.iter().copied().filter(|r| r.definition != definition).collect();
             rows.extend(row);
             rows.sort_unstable_by_key(|r| r.definition);
             entry.rows = rows.into();
@@ -161,13 +218,16 @@ impl View {
             None => Answer::Elsewhere,
             Some(ShardState::Restoring) => Answer::Restoring,
             Some(ShardState::Running | ShardState::Stopped(_)) => {
+                let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
                 let entry = self.memberships.get(customer);
+                let mut rows: Vec<Row> = entry.map(|e| e.rows.to_vec()).unwrap_or_default();
+                rows.sort_by_key(|row| names.place.get(row.definition as usize).copied());
                 let present = |row: &Row| {
-                    let definition = self.definitions.get(row.definition as usize)?;
+                    let definition = names.definitions.get(row.definition as usize)?;
                     let stage = definition.stages.get(row.stage as usize).cloned();
                     Some(Present { segment: definition.name.clone(), stage, since: Timestamp(row.since) })
                 };
-                Answer::Memberships(entry.map(|e| e.rows.iter().filter_map(present).collect()).unwrap_or_default())
+                Answer::Memberships(rows.iter().filter_map(present).collect())
             }
         }
     }
@@ -188,11 +248,6 @@ impl View {
         let mut shards: Vec<_> = self.shards.iter().map(|s| (*s.key(), s.value().clone())).collect();
         shards.sort_unstable_by_key(|(id, _)| *id);
         shards
-    }
-
-    /// Names of the definitions with their stages, by [`DefinitionIndex`].
-    pub fn definitions(&self) -> impl Iterator<Item = (&str, &[Arc<str>])> {
-        self.definitions.iter().map(|d| (&*d.name, &*d.stages))
     }
 
     /// Customers that are in at least one segment here.

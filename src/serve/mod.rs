@@ -1,4 +1,5 @@
-//! HTTP: liveness, readiness, look-ups. Reads the view, sends questions to workers.
+//! HTTP: liveness, readiness, look-ups, what definitions are in force and what others would change. Reads the view, sends questions to
+//! workers.
 //!
 //! Runs on a thread of its own with a small tokio runtime; nothing here can hold up a worker. A look-up that meets a restoring shard is
 //! answered with 503 and `Retry-After`, never with an empty set.
@@ -7,17 +8,20 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use axum::extract::{Path, State};
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
 use tokio::sync::oneshot;
 
 use crate::ids::ShardId;
-use crate::runtime::View;
-use crate::runtime::view::Answer;
+use crate::kafka::topics::LARGE_MESSAGE_BYTES;
+use crate::lang;
+use crate::runtime::view::{Answer, ShardRow, ShardState};
+use crate::runtime::{Previewer, View, definitions};
 
 /// Asks the service whether it takes part: `Err` with the reason while it does not.
 pub type Ready = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -42,6 +46,8 @@ pub struct Service {
     pub view: Arc<View>,
     pub ready: Ready,
     pub shard_of: ShardOf,
+    /// `None`: no workers stand behind the view.
+    pub previewer: Option<Previewer>,
 }
 
 /// A running server; ends with [`Server::stop`] or when dropped.
@@ -114,6 +120,8 @@ fn router(service: Service) -> Router {
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(readiness))
         .route("/v1/customers/{customer}/memberships", get(memberships))
+        .route("/v1/definitions", get(in_force))
+        .route("/v1/definitions/preview", post(preview).layer(DefaultBodyLimit::max(LARGE_MESSAGE_BYTES)))
         .with_state(service)
 }
 
@@ -121,6 +129,53 @@ async fn readiness(State(service): State<Service>) -> Response {
     match (service.ready)() {
         Ok(()) => "ready\n".into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], format!("{reason}\n")).into_response(),
+    }
+}
+
+/// What every shard of this instance has in force, how far a change has come, and which segments are not known for everybody yet.
+async fn in_force(State(service): State<Service>) -> Response {
+    let shards = service.view.shards();
+    let row = |(id, row): &(ShardId, ShardRow)| {
+        let state = match row.state {
+            ShardState::Restoring => "restoring",
+            ShardState::Running => "running",
+            ShardState::Stopped(_) => "stopped",
+        };
+        let warming: Vec<_> = row
+            .warming
+            .iter()
+            .map(|(segment, until)| json!({ "segment": segment, "complete_from": until.map(|t| t.to_string()) }))
+            .collect();
+        json!({
+            "shard": id,
+            "state": state,
+            "set": row.set.map(|set| set.to_string()),
+            "scanned": row.scanned.map_or(1.0, |parts| f64::from(parts) / 256.0),
+            "warming": warming,
+        })
+    };
+    Json(json!({ "shards": shards.iter().map(row).collect::<Vec<_>>() })).into_response()
+}
+
+/// Tries a set of definitions, given as its record in the definitions topic, on a sample of the customers of this instance.
+async fn preview(State(service): State<Service>, body: Bytes) -> Response {
+    let told = |code: StatusCode, message: String| (code, Json(json!({ "error": message }))).into_response();
+    let Some(previewer) = service.previewer else {
+        return told(StatusCode::SERVICE_UNAVAILABLE, "no workers run here".into());
+    };
+    let tried = tokio::task::spawn_blocking(move || {
+        let Some(files) = definitions::decode(&body) else {
+            return Err((StatusCode::BAD_REQUEST, "the body is no set of definitions".into()));
+        };
+        let compiled = lang::compile(&files);
+        let errors: Vec<String> = compiled.errors().map(ToString::to_string).collect();
+        let Some(workspace) = compiled.workspace else { return Err((StatusCode::UNPROCESSABLE_ENTITY, errors.join("\n"))) };
+        previewer.preview(workspace).map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
+    });
+    match tried.await {
+        Ok(Ok(preview)) => Json(preview).into_response(),
+        Ok(Err((code, message))) => told(code, message),
+        Err(_) => told(StatusCode::INTERNAL_SERVER_ERROR, "the trial has ended by a bug".into()),
     }
 }
 
@@ -155,7 +210,6 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
-    use crate::runtime::view::{ShardRow, ShardState};
     use crate::time::{Millis, Timestamp};
 
     fn get_path(address: SocketAddr, path: &str) -> (u16, String) {
@@ -178,7 +232,7 @@ mod tests {
         let joined = Arc::new(AtomicBool::new(false));
         let seen = joined.clone();
         let ready: Ready = Arc::new(move || if seen.load(Ordering::Relaxed) { Ok(()) } else { Err("joining the group".into()) });
-        let service = Service { view: view.clone(), ready, shard_of: Arc::new(|_| Some(ShardId(2))) };
+        let service = Service { view: view.clone(), ready, shard_of: Arc::new(|_| Some(ShardId(2))), previewer: None };
         let server = Server::start(([127, 0, 0, 1], 0).into(), service).expect("listens");
         let at = server.address();
         assert_eq!(get_path(at, "/livez").0, 200);
@@ -187,6 +241,9 @@ mod tests {
         assert_eq!(get_path(at, "/v1/customers/c-1/memberships").0, 421, "another instance has it");
         let row = |state| ShardRow {
             state,
+            set: None,
+            scanned: None,
+            warming: Box::new([]),
             worker: 0,
             customers: 0,
             armed: 0,
@@ -203,8 +260,16 @@ mod tests {
         let (code, body) = get_path(at, "/v1/customers/anna%20b/memberships");
         let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
         assert_eq!((code, &body), (200, &json!({ "customer": "anna b", "memberships": [] })));
+        let set = crate::ids::SetHash([7; 16]);
+        let warming = [("buyer".into(), None), ("other".into(), Some(Timestamp(0)))];
+        let changing = ShardRow { set: Some(set), scanned: Some(64), warming: warming.into(), ..row(ShardState::Running) };
+        view.report(ShardId(2), changing);
+        let (code, body) = get_path(at, "/v1/definitions");
+        let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!((code, &body["shards"][0]["scanned"], &body["shards"][0]["set"]), (200, &json!(0.25), &json!(set.to_string())));
+        assert_eq!(body["shards"][0]["warming"][1]["complete_from"], "1970-01-01T00:00:00.000Z");
         assert!(
-            Server::start(at, Service { view, ready: Arc::new(|| Ok(())), shard_of: Arc::new(|_| None) }).is_err(),
+            Server::start(at, Service { view, ready: Arc::new(|| Ok(())), shard_of: Arc::new(|_| None), previewer: None }).is_err(),
             "the port is in use"
         );
         server.stop();

@@ -188,6 +188,7 @@ mod tests {
         metrics.latency(crate::model::Cause::Event, crate::time::Millis(7));
         metrics.latency(crate::model::Cause::Timer, crate::time::Millis(70));
         let mut shard = metrics.shard(crate::ids::ShardId(4));
+        shard.definitions(crate::ids::SetHash([1; 16]), [("big_spender", true), ("intent", false)].into_iter());
         shard.members(&[5, 0]);
         shard.members(&[3, 0]);
         shard.customers(11);
@@ -199,7 +200,16 @@ mod tests {
             readings.by_label(&format!("{}_count", metrics::CHANGE_LATENCY), "origin"),
             [("record".to_string(), 1.0), ("timer".to_string(), 1.0)]
         );
+        // Another set: definitions have other places, and some are new.
+        shard.definitions(crate::ids::SetHash([2; 16]), [("intent", false), ("fresh", true), ("big_spender", true)].into_iter());
+        shard.members(&[0, 7, 2]);
+        shard.warming(&[("fresh", None)]);
+        let members = exporter.readings().by_label(metrics::MEMBERS, "segment");
+        assert!(members.contains(&("big_spender".to_string(), 2.0)) && members.contains(&("fresh".to_string(), 7.0)), "{members:?}");
+        assert_eq!(exporter.readings().total(metrics::ACTIVATIONS), 1.0);
+        assert_eq!(exporter.readings().total(metrics::DEFINITIONS_INFO), 1.0);
         drop(shard);
+        assert_eq!(exporter.readings().total(metrics::WARMING_UNTIL), 0.0);
         assert_eq!(exporter.readings().total(metrics::MEMBERS), 0.0, "a shard that is handed over takes its members along");
         let text = exporter.render();
         for (name, _, _) in metrics::NAMES {

@@ -5,13 +5,13 @@
 //! the second for the proof that the log is read to its end.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
 
 use crate::engine::output::{Counts, Outputs, Published};
-use crate::ids::ShardId;
+use crate::ids::{SetHash, ShardId};
 use crate::model::{Cause, ChangeKind, DeadLetterReason};
 use crate::time::{Millis, Timestamp};
 use crate::wire::DecodeCounts;
@@ -48,6 +48,11 @@ pub const CLOCK_DELAY: &str = "segmentd_clock_delay_seconds";
 pub const CLOCK_UNPROVED: &str = "segmentd_clock_unproved_seconds";
 pub const SHARDS: &str = "segmentd_shards";
 pub const RESTORE: &str = "segmentd_restore_seconds";
+pub const DEFINITIONS_INFO: &str = "segmentd_definitions_info";
+pub const DEFINITIONS_REFUSED: &str = "segmentd_definitions_refused";
+pub const ACTIVATIONS: &str = "segmentd_activations_total";
+pub const ACTIVATION_SCANNED: &str = "segmentd_activation_scanned_ratio";
+pub const WARMING_UNTIL: &str = "segmentd_warming_until_seconds";
 pub const RESTORED: &str = "segmentd_restored_records_total";
 
 /// Name, unit, description.
@@ -84,6 +89,15 @@ pub(super) const NAMES: &[(&str, Unit, &str)] = &[
     (CLOCK_UNPROVED, Unit::Seconds, "for how long a due timer has waited for the proof that the log is read to its end, by shard"),
     (SHARDS, Unit::Count, "shards of this instance, by state: restoring, running"),
     (RESTORE, Unit::Seconds, "time to restore a shard"),
+    (DEFINITIONS_INFO, Unit::Count, "1 for the set of definitions that is in force, by shard and the first digits of the set's hash"),
+    (DEFINITIONS_REFUSED, Unit::Count, "1 while the newest published set of definitions cannot be read by this version of segmentd"),
+    (ACTIVATIONS, Unit::Count, "changes of definitions that came into force, by shard"),
+    (ACTIVATION_SCANNED, Unit::Count, "share of the customers that the newest change of definitions has come to, by shard"),
+    (
+        WARMING_UNTIL,
+        Unit::Seconds,
+        "until when a segment is not known for every customer, since 1970, +Inf for never, 0 when it is; by shard",
+    ),
     (RESTORED, Unit::Count, "records replayed by restores"),
 ];
 
@@ -128,8 +142,9 @@ pub struct Metrics(Arc<Handles>);
 
 struct Handles {
     inputs: Vec<Counter>,
-    segments: Vec<SegmentHandles>,
-    segment_by_name: HashMap<String, usize>,
+    /// Of every set that was in force in this process.
+    segments: RwLock<HashMap<String, Arc<SegmentHandles>>>,
+    definitions_refused: Gauge,
     events: Counter,
     duplicates: Counter,
     conflicts: Counter,
@@ -182,15 +197,10 @@ impl Metrics {
     /// `inputs` in the order of the configuration; `definitions` in the order of [`crate::ids::DefinitionIndex`], each with whether
     /// customers can be in it (not in a score).
     pub fn new(inputs: &[String], definitions: &[(String, bool)]) -> Metrics {
-        let segment = |(name, has_members): &(String, bool)| SegmentHandles {
-            name: name.clone(),
-            members: has_members.then(|| gauge!(MEMBERS, "segment" => name.clone())),
-            changes: Default::default(),
-        };
-        Metrics(Arc::new(Handles {
+        let metrics = Metrics(Arc::new(Handles {
             inputs: inputs.iter().map(|topic| counter!(RECORDS, "input" => topic.clone())).collect(),
-            segments: definitions.iter().map(segment).collect(),
-            segment_by_name: definitions.iter().enumerate().map(|(i, (name, _))| (name.clone(), i)).collect(),
+            segments: RwLock::default(),
+            definitions_refused: gauge!(DEFINITIONS_REFUSED),
             events: counter!(EVENTS),
             duplicates: counter!(DUPLICATES),
             conflicts: counter!(CONFLICTS),
@@ -218,7 +228,30 @@ impl Metrics {
             shards_running: gauge!(SHARDS, "state" => "running"),
             restore: histogram!(RESTORE),
             restored: counter!(RESTORED),
-        }))
+        }));
+        for (name, has_members) in definitions {
+            metrics.segment(name, *has_members);
+        }
+        metrics
+    }
+
+    /// The handles of a definition, made when it is first met.
+    fn segment(&self, name: &str, has_members: bool) -> Arc<SegmentHandles> {
+        let known = self.0.segments.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        known.filter(|s| s.members.is_some() || !has_members).unwrap_or_else(|| {
+            let made = Arc::new(SegmentHandles {
+                name: name.to_owned(),
+                members: has_members.then(|| gauge!(MEMBERS, "segment" => name.to_owned())),
+                changes: Default::default(),
+            });
+            self.0.segments.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), made.clone());
+            made
+        })
+    }
+
+    /// Whether the newest published set cannot be read by this program.
+    pub fn definitions_refused(&self, refused: bool) {
+        self.0.definitions_refused.set(f64::from(u8::from(refused)));
     }
 
     /// The counter of records of the input at this place of the configuration.
@@ -280,8 +313,8 @@ impl Metrics {
             let word = CHANGE_WORDS[kind];
             let by_cause = &self.0.changes[change.cause as usize][kind];
             by_cause.get_or_init(|| counter!(CHANGES, "change" => word, "cause" => change.cause.word())).increment(1);
-            if let Some(segment) = self.0.segment_by_name.get(&*change.segment) {
-                let segment = &self.0.segments[*segment];
+            let segments = self.0.segments.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(segment) = segments.get(&*change.segment) {
                 let by_segment = &segment.changes[kind];
                 by_segment.get_or_init(|| counter!(SEGMENT_CHANGES, "segment" => segment.name.clone(), "change" => word)).increment(1);
             }
@@ -329,7 +362,12 @@ impl Metrics {
             lag: gauge!(LAG, "shard" => label()),
             clock_delay: gauge!(CLOCK_DELAY, "shard" => label()),
             unproved: gauge!(CLOCK_UNPROVED, "shard" => label()),
-            members: vec![0; self.0.segments.len()],
+            scanned: gauge!(ACTIVATION_SCANNED, "shard" => label()),
+            activations: counter!(ACTIVATIONS, "shard" => label()),
+            shard: label(),
+            set: None,
+            members: Vec::new(),
+            warming: Vec::new(),
             running: false,
             metrics: self.clone(),
         }
@@ -345,8 +383,14 @@ pub struct ShardMetrics {
     lag: Gauge,
     clock_delay: Gauge,
     unproved: Gauge,
-    /// This shard's share in the gauges of members, by definition.
-    members: Vec<u64>,
+    scanned: Gauge,
+    activations: Counter,
+    shard: String,
+    /// The set in force, and its gauge.
+    set: Option<(SetHash, Gauge)>,
+    /// This shard's share in the gauges of members, by definition of the set in force.
+    members: Vec<(Arc<SegmentHandles>, u64)>,
+    warming: Vec<(String, Gauge)>,
     running: bool,
 }
 
@@ -357,6 +401,51 @@ impl ShardMetrics {
             self.running = true;
             self.metrics.0.shards_restoring.decrement(1.0);
             self.metrics.0.shards_running.increment(1.0);
+        }
+    }
+
+    /// The set in force with its definitions, each with whether customers can be in it.
+    pub fn definitions<'a>(&mut self, set: SetHash, definitions: impl Iterator<Item = (&'a str, bool)>) {
+        if self.set.as_ref().is_some_and(|(before, _)| *before == set) {
+            return;
+        }
+        self.no_members();
+        if let Some((_, before)) = self.set.take() {
+            before.set(0.0);
+            self.activations.increment(1);
+        }
+        let short = set.to_string()[..12].to_owned();
+        let info = gauge!(DEFINITIONS_INFO, "shard" => self.shard.clone(), "set" => short);
+        info.set(1.0);
+        self.set = Some((set, info));
+        self.members = definitions.map(|(name, has_members)| (self.metrics.segment(name, has_members), 0)).collect();
+        self.scanned.set(1.0);
+    }
+
+    /// To which share of the customers the newest change of definitions has come.
+    pub fn scanned(&mut self, share: f64) {
+        self.scanned.set(share);
+    }
+
+    /// Segments that are not known for every customer, and until when; `None`: never.
+    pub fn warming(&mut self, now: &[(&str, Option<Timestamp>)]) {
+        self.warming.retain(|(name, gauge)| {
+            let still = now.iter().any(|(n, _)| n == name);
+            if !still {
+                gauge.set(0.0);
+            }
+            still
+        });
+        for (name, until) in now {
+            let at = match self.warming.iter().position(|(n, _)| n == name) {
+                Some(at) => at,
+                None => {
+                    let gauge = gauge!(WARMING_UNTIL, "shard" => self.shard.clone(), "segment" => (*name).to_owned());
+                    self.warming.push(((*name).to_owned(), gauge));
+                    self.warming.len() - 1
+                }
+            };
+            self.warming[at].1.set(until.map_or(f64::INFINITY, |t| t.0 as f64 / 1_000.0));
         }
     }
 
@@ -385,9 +474,14 @@ impl ShardMetrics {
         self.unproved.set(wait.as_secs_f64());
     }
 
-    /// Members of this shard by definition, as [`crate::engine`] counts them.
+    fn no_members(&mut self) {
+        let none = vec![0; self.members.len()];
+        self.members(&none);
+    }
+
+    /// Members of this shard by definition of the set in force, as [`crate::engine`] counts them.
     pub fn members(&mut self, now: &[u64]) {
-        for ((before, now), segment) in self.members.iter_mut().zip(now).zip(&self.metrics.0.segments) {
+        for ((segment, before), now) in self.members.iter_mut().zip(now) {
             match (&segment.members, now.cmp(before)) {
                 (Some(gauge), std::cmp::Ordering::Greater) => gauge.increment((now - *before) as f64),
                 (Some(gauge), std::cmp::Ordering::Less) => gauge.decrement((*before - now) as f64),
@@ -400,8 +494,11 @@ impl ShardMetrics {
 
 impl Drop for ShardMetrics {
     fn drop(&mut self) {
-        let none = vec![0; self.members.len()];
-        self.members(&none);
+        self.no_members();
+        self.warming(&[]);
+        if let Some((_, info)) = &self.set {
+            info.set(0.0);
+        }
         for gauge in [&self.customers, &self.armed, &self.state, &self.lag, &self.clock_delay, &self.unproved] {
             gauge.set(0.0);
         }

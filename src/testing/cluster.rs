@@ -11,13 +11,13 @@ use std::sync::Arc;
 
 use super::broker::{Broker, Partition, Stored, TransactionId};
 use super::client::{Faults, MemoryClient};
-use crate::engine::output::{DeadLetter, Outputs, Published};
+use crate::engine::output::{Outputs, Published};
 use crate::engine::{Batch, Engine};
-use crate::ids::{BatchNumber, InputIndex, Position, ShardId};
-use crate::pipeline::{Committed, Event, Fault, Next, Notice, Output, Settings, Sink, Worker};
+use crate::ids::{BatchNumber, InputIndex, Position, SetHash, ShardId};
+use crate::pipeline::{Client, Committed, Event, Fault, Next, Notice, Output, Settings, Sink, Worker};
+use crate::plan;
 use crate::time::{Millis, Timestamp};
 use crate::wire::encode::{self, ChangeRecord};
-use crate::wire::journal::{JournalRecord, input_hash};
 use crate::wire::{DecodeOptions, Partitioner, RawRecord, json};
 
 /// A record that somebody writes to an input.
@@ -35,6 +35,10 @@ pub struct Plan {
     pub n_shards: u32,
     pub n_instances: usize,
     pub settings: Settings,
+    /// Sets of definitions that are published while it runs, ascending by instant; at the start that of the settings is in force.
+    pub sets: Vec<(Timestamp, Arc<plan::Plan>)>,
+    /// How much later than it was published a process learns of a set, at most.
+    pub news: Millis,
     /// Ascending by instant.
     pub records: Vec<Planned>,
     /// When trouble ends, and when everything does. By then every timer has to be due.
@@ -73,6 +77,10 @@ pub struct Tally {
     pub ended: u64,
     pub stopped: u64,
     pub cursors: u64,
+    pub activations: u64,
+    /// Batches that a scan goes on in.
+    pub scans: u64,
+    pub by_definition: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -94,6 +102,9 @@ impl std::ops::AddAssign for Tally {
         self.ended += r.ended;
         self.stopped += r.stopped;
         self.cursors += r.cursors;
+        self.activations += r.activations;
+        self.scans += r.scans;
+        self.by_definition += r.by_definition;
     }
 }
 
@@ -155,12 +166,14 @@ struct Instance {
     has_lived: bool,
     back_at: Timestamp,
     sleeps_until: Timestamp,
+    /// Sets that its worker waits for, and when it is told.
+    asked: Vec<(Timestamp, SetHash)>,
 }
 
 /// A simulation on its way.
 pub struct Cluster {
     pub broker: Rc<RefCell<Broker>>,
-    plan: Plan,
+    pub(super) plan: Plan,
     rng: fastrand::Rng,
     instances: Vec<Instance>,
     pub watch: Watch,
@@ -180,7 +193,14 @@ impl Cluster {
         let mut broker = Broker::new(plan.settings.inputs.len() as u16, plan.n_shards, begin, rng.u64(..));
         broker.slow_markers = plan.slow_markers;
         let instances = (0..plan.n_instances)
-            .map(|i| Instance { id: format!("segmentd-{i}"), life: None, has_lived: false, back_at: begin, sleeps_until: begin })
+            .map(|i| Instance {
+                id: format!("segmentd-{i}"),
+                life: None,
+                has_lived: false,
+                back_at: begin,
+                sleeps_until: begin,
+                asked: Vec::new(),
+            })
             .collect();
         let broker = Rc::new(RefCell::new(broker));
         Cluster {
@@ -215,6 +235,12 @@ impl Cluster {
     /// Bounds dead letters of processes that start from now on.
     pub fn dead_letter_bytes(&mut self, most: usize) {
         self.plan.settings.dead_letter_bytes = most;
+    }
+
+    /// Processes that start from now on find a definitions topic with that set alone; returns the one that was in force.
+    pub fn start_anew_with(&mut self, plan: Arc<plan::Plan>) -> SetHash {
+        self.plan.sets.clear();
+        std::mem::replace(&mut self.plan.settings.plan, plan).workspace().hash
     }
 
     /// Every running process is told something by its client.
@@ -307,7 +333,9 @@ impl Cluster {
             if now < instance.back_at && (!calm || self.told_at_once) {
                 return Ok(());
             }
-            let settings = Settings { transactional_id: instance.id.clone(), ..self.plan.settings.clone() };
+            let plan = newest(&self.plan, now).clone();
+            let settings = Settings { transactional_id: instance.id.clone(), plan, ..self.plan.settings.clone() };
+            instance.asked.clear();
             let topics = settings.inputs.iter().map(|i| i.topic.to_string()).collect();
             let skew = Millis(self.rng.i64(-self.plan.skew.0..=self.plan.skew.0));
             let faults = if calm { Faults::default() } else { self.plan.faults };
@@ -327,8 +355,18 @@ impl Cluster {
             let lost_answer = if self.deaf { 1_000 } else { 0 };
             client.set_faults(Faults { latency: self.plan.faults.latency, lost_answer, ..Faults::default() });
         }
+        let heard = now - Millis(self.rng.i64(0..=self.plan.news.0));
+        worker.aim(newest(&self.plan, heard).clone(), heard + (client.now() - now));
+        while let Some(at) = instance.asked.iter().position(|(at, _)| *at <= now) {
+            let (_, set) = instance.asked.remove(at);
+            let found = all_sets(&self.plan).find(|plan| plan.workspace().hash == set);
+            worker.learn(set, found.cloned().ok_or_else(|| "the topic of sets lacks".to_owned()));
+        }
         for _ in 0..50 {
             let next = worker.step(client, &mut self.watch);
+            for set in worker.wanted() {
+                instance.asked.push((now + Millis(self.rng.i64(0..50)), set));
+            }
             self.calls = self.calls.max(client.calls);
             if client.is_dead() {
                 self.watch.tally.deaths += 1;
@@ -395,78 +433,6 @@ impl Cluster {
         Ok(tally)
     }
 
-    fn check_shard(&self, shard: ShardId, tally: &mut Tally) -> Result<(), String> {
-        let broker = self.broker.borrow();
-        let settings = &self.plan.settings;
-        let topics: Vec<&str> = settings.inputs.iter().map(|i| &*i.topic).collect();
-        let inputs: Vec<Vec<&Stored>> =
-            (0..topics.len()).map(|i| broker.committed(Partition::Input(InputIndex(i as u16), shard))).collect();
-        let mut engine = Engine::new(settings.plan.clone(), settings.engine.clone());
-        let mut decoders: Vec<json::Decoder> = topics
-            .iter()
-            .map(|_| {
-                let options =
-                    DecodeOptions { unknown_events: settings.unknown_events, wrong_type: settings.wrong_type, ..DecodeOptions::lenient() };
-                json::Decoder::new(settings.plan.schema().clone(), options)
-            })
-            .collect();
-        let mut expected: Vec<Published> = Vec::new();
-        let mut dead: Vec<DeadLetter> = Vec::new();
-        let mut taken = vec![0usize; topics.len()];
-        let mut last = vec![Timestamp::MIN; topics.len()];
-        let mut number = 0;
-        for stored in broker.committed(Partition::Output(Output::Journal, shard)) {
-            let record = JournalRecord::decode(stored.value.as_deref().unwrap_or_default()).map_err(|e| e.to_string())?;
-            tally.journal_records += 1;
-            for batch in &record.batches {
-                number += 1;
-                if batch.number != BatchNumber(number) {
-                    return Err(format!("batch {} where {number} was to follow", batch.number));
-                }
-                let mut records: Vec<(Timestamp, usize, &Stored)> = Vec::new();
-                for read in &batch.reads {
-                    let i = read.input.at();
-                    while let Some(stored) = inputs[i].get(taken[i]).filter(|s| s.offset < read.next_offset) {
-                        last[i] = last[i].max(stored.timestamp.min(batch.arrival_cap.unwrap_or(Timestamp::MIN)));
-                        records.push((last[i], i, stored));
-                        taken[i] += 1;
-                    }
-                }
-                records.sort_by_key(|(arrival, i, stored)| (*arrival, *i, stored.offset));
-                let mut input = Batch::default();
-                for (arrival, i, stored) in records {
-                    let position = Position { input: InputIndex(i as u16), partition: shard.0, offset: stored.offset };
-                    let raw = RawRecord { position, arrival, key: stored.key.as_deref(), value: stored.value.as_deref() };
-                    decoders[i].decode(&raw, &mut input);
-                }
-                if input_hash(&input) != batch.input_hash {
-                    return Err(format!("batch {number} was of other records than the journal says"));
-                }
-                let mut outputs = Outputs::default();
-                let applied = engine.apply(&input, batch.idle_until, &mut outputs);
-                if (applied.clock, applied.cursor) != (batch.clock, batch.cursor) {
-                    return Err(format!("batch {number}: clock or cursor differs: {applied:?}, {batch:?}"));
-                }
-                tally.cursors += u64::from(applied.cursor.is_some());
-                tally.batches += 1;
-                tally.records += input.records.len() as u64;
-                expected.append(&mut outputs.changes);
-                dead.append(&mut outputs.dead_letters);
-            }
-        }
-        for (i, input) in inputs.iter().enumerate() {
-            if taken[i] != input.len() {
-                return Err(format!("{} of {} records of input {i} were read", taken[i], input.len()));
-            }
-        }
-        tally.changes += expected.len() as u64;
-        tally.by_timer += expected.iter().filter(|p| p.change.cause == crate::model::Cause::Timer).count() as u64;
-        tally.dead_letters += dead.len() as u64;
-        check_changes(&broker.committed(Partition::Output(Output::Changes, shard)), &expected, &topics)?;
-        check_memberships(&broker.committed(Partition::Output(Output::Memberships, shard)), &expected)?;
-        check_dead_letters(&broker.committed(Partition::Output(Output::DeadLetters, shard)), &dead, &inputs)
-    }
-
     /// The published changes of a shard, each customer's in its order.
     pub fn changes(&self, shard: ShardId) -> Result<BTreeMap<String, Vec<ChangeRecord>>, String> {
         let broker = self.broker.borrow();
@@ -509,7 +475,17 @@ impl Cluster {
     }
 }
 
-fn parse(stored: &Stored) -> Result<ChangeRecord, String> {
+/// Every set, in the order of publication.
+pub(super) fn all_sets(plan: &Plan) -> impl Iterator<Item = &Arc<plan::Plan>> {
+    std::iter::once(&plan.settings.plan).chain(plan.sets.iter().map(|(_, plan)| plan))
+}
+
+/// The set that was the newest at an instant.
+fn newest(plan: &Plan, at: Timestamp) -> &Arc<plan::Plan> {
+    plan.sets.iter().rfind(|(since, _)| *since <= at).map_or(&plan.settings.plan, |(_, plan)| plan)
+}
+
+pub(super) fn parse(stored: &Stored) -> Result<ChangeRecord, String> {
     let mut change = ChangeRecord::parse(stored.value.as_deref().unwrap_or_default()).map_err(|e| e.to_string())?;
     if change.emitted_at.take().is_none() {
         return Err(format!("a change without emitted_at: {change:?}"));
@@ -517,63 +493,8 @@ fn parse(stored: &Stored) -> Result<ChangeRecord, String> {
     Ok(change)
 }
 
-fn expected_record(published: &Published, topics: &[&str]) -> Result<ChangeRecord, String> {
+pub(super) fn expected_record(published: &Published, topics: &[&str]) -> Result<ChangeRecord, String> {
     let mut bytes = Vec::new();
     encode::change_json(&published.change, None, topics, &mut bytes);
     ChangeRecord::parse(&bytes).map_err(|e| e.to_string())
-}
-
-fn check_changes(found: &[&Stored], expected: &[Published], topics: &[&str]) -> Result<(), String> {
-    for (i, (stored, published)) in found.iter().zip(expected).enumerate() {
-        let (found, expected) = (parse(stored)?, expected_record(published, topics)?);
-        if found != expected {
-            return Err(format!("change {i} is\n{found:?}\nand should be\n{expected:?}"));
-        }
-        if stored.key.as_deref() != Some(published.change.customer.as_bytes()) {
-            return Err(format!("change {i} has the key {:?}", stored.key));
-        }
-    }
-    if found.len() != expected.len() {
-        return Err(format!("{} changes are published, {} should be", found.len(), expected.len()));
-    }
-    Ok(())
-}
-
-fn check_memberships(found: &[&Stored], expected: &[Published]) -> Result<(), String> {
-    if found.len() != expected.len() {
-        return Err(format!("{} membership records for {} changes", found.len(), expected.len()));
-    }
-    for (i, (stored, published)) in found.iter().zip(expected).enumerate() {
-        let mut key = Vec::new();
-        encode::membership_key_json(&published.change.customer, &published.change.segment, &mut key);
-        let value = published.membership.as_ref().map(|membership| {
-            let mut value = Vec::new();
-            encode::membership_json(membership, &mut value);
-            value
-        });
-        if stored.key.as_ref() != Some(&key) || stored.value != value {
-            return Err(format!("membership record {i} is {stored:?} after {published:?}"));
-        }
-    }
-    Ok(())
-}
-
-fn check_dead_letters(found: &[&Stored], expected: &[DeadLetter], inputs: &[Vec<&Stored>]) -> Result<(), String> {
-    if found.len() != expected.len() {
-        return Err(format!("{} dead letters, {} should be", found.len(), expected.len()));
-    }
-    for (i, (stored, dead)) in found.iter().zip(expected).enumerate() {
-        let header = |name: &str| {
-            let value = stored.headers.iter().find(|(n, _)| *n == name).and_then(|(_, v)| v.clone()).unwrap_or_default();
-            String::from_utf8(value).unwrap_or_default()
-        };
-        let original = inputs[dead.position.input.at()].iter().find(|s| s.offset == dead.position.offset);
-        let same = original.is_some_and(|o| (&o.key, &o.value) == (&stored.key, &stored.value) && stored.headers.ends_with(&o.headers));
-        let named = header("__streams.errors.exception") == dead.reason.word()
-            && header("__streams.errors.offset") == dead.position.offset.to_string();
-        if !same || !named {
-            return Err(format!("dead letter {i} is {stored:?}, should be {dead:?}"));
-        }
-    }
-    Ok(())
 }

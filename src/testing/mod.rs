@@ -4,5 +4,6 @@ pub mod against;
 pub mod broker;
 pub mod client;
 pub mod cluster;
+mod cluster_check;
 pub mod oracle;
 pub mod scenario;

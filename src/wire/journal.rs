@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::proto::v1;
 use crate::engine::batch::Batch;
-use crate::engine::output::HerdCursor;
+use crate::engine::output::{HerdCursor, ScanCursor};
 use crate::ids::{BatchNumber, InputIndex, SetHash, ShardId};
 use crate::time::Timestamp;
 
@@ -29,7 +29,7 @@ pub struct JournalRecord {
     pub inputs: Vec<JournalInput>,
     /// The shard's clock after the last batch.
     pub clock: Timestamp,
-    /// The set in force for all of `batches`.
+    /// The set in force after the last batch.
     pub definitions: SetHash,
     /// Version of the engine's rules; a replay needs the same.
     pub engine: String,
@@ -74,6 +74,18 @@ pub struct JournalBatch {
     /// Wrapping sum of [`crate::wire::encode::change_hash`] over the changes.
     pub change_hash: u128,
     pub dead_letters: u32,
+    /// The change of definitions with which the batch begins.
+    pub activation: Option<JournalActivation>,
+    /// Where the scan of a change of definitions stands after it.
+    pub scan: Option<ScanCursor>,
+}
+
+/// Another set of definitions comes into force, before the batch's records; its number is the batch's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalActivation {
+    pub set: SetHash,
+    /// As it was given to the engine, whose clock may stand later.
+    pub at: Timestamp,
 }
 
 /// An input that went forward in a batch.
@@ -141,7 +153,7 @@ impl JournalRecord {
             batches,
             inputs,
             clock: Timestamp(m.clock),
-            definitions: SetHash(m.definitions.try_into().map_err(|_| JournalError::Inconsistent("the hash of the set is not 16 bytes"))?),
+            definitions: set_of(m.definitions)?,
             engine: m.engine,
             settings: m.settings,
             transactional_id: m.transactional_id,
@@ -168,6 +180,8 @@ fn batch_message(b: &JournalBatch) -> v1::JournalBatch {
         change_hash_high: (b.change_hash >> 64) as u64,
         change_hash_low: b.change_hash as u64,
         dead_letters: b.dead_letters,
+        activation: b.activation.map(|a| v1::Activation { definitions: a.set.0.to_vec(), at: a.at.0 }),
+        scan: b.scan.map(|c| c.customer_hash),
     }
 }
 
@@ -197,7 +211,17 @@ fn batch_of(b: v1::JournalBatch, inputs: usize) -> Result<JournalBatch, JournalE
         changes: b.changes,
         change_hash: (u128::from(b.change_hash_high) << 64) | u128::from(b.change_hash_low),
         dead_letters: b.dead_letters,
+        activation: b.activation.map(activation_of).transpose()?,
+        scan: b.scan.map(|customer_hash| ScanCursor { customer_hash }),
     })
+}
+
+fn activation_of(a: v1::Activation) -> Result<JournalActivation, JournalError> {
+    Ok(JournalActivation { set: set_of(a.definitions)?, at: Timestamp(a.at) })
+}
+
+fn set_of(bytes: Vec<u8>) -> Result<SetHash, JournalError> {
+    bytes.try_into().map(SetHash).map_err(|_| JournalError::Inconsistent("the hash of the set is not 16 bytes"))
 }
 
 fn input_of(i: v1::JournalInput) -> Result<JournalInput, JournalError> {
@@ -252,6 +276,8 @@ mod tests {
             changes: 2,
             change_hash: u128::MAX - 1,
             dead_letters: 1,
+            activation: (number == 17).then_some(JournalActivation { set: SetHash([8; 16]), at: Timestamp(-3) }),
+            scan: (number == 17).then_some(ScanCursor { customer_hash: 0 }),
         };
         let input = |topic: &str, id| JournalInput {
             topic: topic.into(),

@@ -203,6 +203,8 @@ fn journal_records() {
         changes: 2,
         change_hash: 0x0123_4567_89ab_cdef_0011_2233_4455_6677,
         dead_letters: 1,
+        activation: None,
+        scan: None,
     };
     let record = JournalRecord {
         shard: ShardId(3),

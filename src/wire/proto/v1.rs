@@ -383,7 +383,7 @@ pub struct JournalRecord {
     /// The shard's clock after the last batch, in milliseconds since 1970-01-01T00:00:00Z.
     #[prost(sint64, tag = "5")]
     pub clock: i64,
-    /// 16 bytes: hash of the set of definitions in force for all batches of this record.
+    /// 16 bytes: hash of the set of definitions in force after the last batch.
     #[prost(bytes = "vec", tag = "6")]
     pub definitions: ::prost::alloc::vec::Vec<u8>,
     /// Version of the engine's rules; a replay needs the same.
@@ -435,7 +435,7 @@ pub struct JournalBatch {
     /// The clock after the batch.
     #[prost(sint64, tag = "5")]
     pub clock: i64,
-    /// The next due timer where the output budget was full before all had fired.
+    /// The last timer that fired, where the output budget was full then.
     #[prost(message, optional, tag = "6")]
     pub cursor: ::core::option::Option<HerdCursor>,
     /// Records applied, those without effect included.
@@ -453,6 +453,22 @@ pub struct JournalBatch {
     pub change_hash_low: u64,
     #[prost(uint32, tag = "12")]
     pub dead_letters: u32,
+    /// The change of definitions with which the batch begins.
+    #[prost(message, optional, tag = "13")]
+    pub activation: ::core::option::Option<Activation>,
+    /// Where the scan of a change of definitions stands after the batch: customers with a smaller hash have been seen to. Absent: none runs.
+    #[prost(fixed64, optional, tag = "14")]
+    pub scan: ::core::option::Option<u64>,
+}
+/// Another set of definitions comes into force, before the records of its batch; its number is the batch's.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Activation {
+    /// 16 bytes: hash of the set.
+    #[prost(bytes = "vec", tag = "1")]
+    pub definitions: ::prost::alloc::vec::Vec<u8>,
+    /// The activation clock, or the shard's clock where that is later. In milliseconds since 1970-01-01T00:00:00Z.
+    #[prost(sint64, tag = "2")]
+    pub at: i64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct JournalRead {
