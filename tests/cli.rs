@@ -87,6 +87,9 @@ fn usage_and_configuration_are_exit_code_2() {
         (&["backtest", "--definitions", "seg", "--events", "seg"], "is a folder"),
         (&["backtest", "--definitions", "seg", "--events", "events.ndjson", "--until", "tomorrow"], "2026-11-23T10:00:00Z"),
         (&["run", "--config", "none.toml"], "none.toml"),
+        (&["apply", "none"], "none does not exist"),
+        (&["apply", "seg", "--config", "bad.toml"], "unknown key `kafka.broker`"),
+        (&["apply", "seg", "--instance", "nowhere"], "--instance"),
         (&["run", "--config", "bad.toml"], "bad.toml:2:1: unknown key `kafka.broker`"),
         (&["topics", "check", "--config", "bad.toml"], "did you mean `brokers`?"),
         (&["generate", "--topic", "x"], "--brokers"),
@@ -103,7 +106,7 @@ fn usage_and_configuration_are_exit_code_2() {
 fn broken_definitions_are_exit_code_1_in_every_command() {
     let folder = workspace();
     std::fs::write(folder.path().join("seg/b.seg"), "segment c { when no login in last 3mo }\n").expect("written");
-    for args in [&["check", "seg"][..], &["backtest", "--definitions", "seg", "--events", "events.ndjson"]] {
+    for args in [&["check", "seg"][..], &["backtest", "--definitions", "seg", "--events", "events.ndjson"], &["apply", "seg", "--yes"]] {
         let output = segmentd_in(folder.path(), args, "");
         assert_eq!(code(&output), 1, "{args:?}: {}", err(&output));
         assert!(err(&output).contains("seg/b.seg:1:") && err(&output).contains("= help"), "{}", err(&output));

@@ -3,6 +3,7 @@
 //! Exit codes: 0 good (warnings too), 1 a check or test failed or definitions do not compile, 2 usage or configuration, 3 environment.
 //! Errors go to standard error, data to standard output; a reader that closes standard output early ends the command quietly.
 
+mod apply;
 mod backtest;
 mod check;
 mod definitions;
@@ -34,6 +35,8 @@ pub struct Cli {
 enum Command {
     /// Run the service
     Run(run::Args),
+    /// Put a folder of definitions in force in the running service, after showing what it changes
+    Apply(apply::Args),
     /// Show everything in one process: embedded broker, seeded shop, sample segments, and a page of what happens
     Demo(demo::Args),
     /// Compile a folder of definitions and say what is wrong with them, or what they mean and cost
@@ -118,6 +121,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Apply(args) => apply::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),

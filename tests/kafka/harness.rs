@@ -126,19 +126,7 @@ impl Site {
     fn with(bootstrap: &str, prefix: &str, inputs: &[&str], partitions: i32, definitions: &str, timestamps: &str) -> Site {
         let prefix = unique(prefix);
         let names = names(&prefix, inputs);
-        let client: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();
-        let topics: Vec<NewTopic<'_>> = names
-            .inputs
-            .iter()
-            .map(|name| {
-                let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-                topic.set("message.timestamp.type", timestamps).set("retention.ms", "-1")
-            })
-            .collect();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        for result in runtime.block_on(client.create_topics(&topics, &AdminOptions::new())).unwrap() {
-            result.unwrap();
-        }
+        create(bootstrap, &names.inputs, partitions, timestamps);
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("segments")).unwrap();
         std::fs::write(dir.path().join("segments/all.seg"), definitions).unwrap();
@@ -154,6 +142,57 @@ impl Site {
         }
         admin.create(&site.names, None, None).unwrap();
         site
+    }
+
+    /// Deletes a topic and waits until it is gone.
+    pub fn delete(&self, topic: &str) {
+        let client: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", &self.bootstrap).create().unwrap();
+        for result in runtime().block_on(client.delete_topics(&[topic], &AdminOptions::new())).unwrap() {
+            result.unwrap();
+        }
+        self.await_presence(topic, false);
+    }
+
+    /// Makes an input again.
+    pub fn create(&self, topic: &str) {
+        create(&self.bootstrap, &[topic.to_owned()], self.partitions, "LogAppendTime");
+        self.await_presence(topic, true);
+    }
+
+    /// Makes what is absent of segmentd's topics.
+    pub fn create_ours(&self) {
+        self.admin().create(&self.names, None, None).unwrap();
+    }
+
+    pub fn settings(&self) -> Settings {
+        Settings { brokers: self.bootstrap.clone(), ..settings(&self.prefix, "tests") }
+    }
+
+    pub fn admin(&self) -> Admin {
+        Admin::connect(&self.settings()).unwrap()
+    }
+
+    fn await_presence(&self, topic: &str, there: bool) {
+        let (admin, started) = (self.admin(), Instant::now());
+        while admin.topics(&[topic]).unwrap()[0].is_some() != there {
+            assert!(started.elapsed() < PATIENCE);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Puts the text in the folder of definitions.
+    pub fn write_definitions(&self, text: &str) {
+        std::fs::write(self.dir.path().join("segments/all.seg"), text).unwrap();
+    }
+
+    /// Runs `segmentd apply` of the folder, with more arguments; gives its exit code and what it printed to both outputs.
+    pub fn apply(&self, instance: &str, more: &[&str]) -> (Option<i32>, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_segmentd"));
+        command.arg("apply").arg(self.dir.path().join("segments"));
+        command.arg("--config").arg(self.dir.path().join(format!("{instance}.toml"))).args(more).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).join("\n");
+        (output.status.code(), said)
     }
 
     /// Writes the configuration of one instance; `extra` is more TOML. The guard is wide, since a broker on a busy machine may take its time
@@ -202,6 +241,24 @@ impl Site {
             assert!(started.elapsed() < PATIENCE, "waited in vain for {what} in {topic}; it has {} records", records.len());
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn create(bootstrap: &str, names: &[String], partitions: i32, timestamps: &str) {
+    let client: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();
+    let topics: Vec<NewTopic<'_>> = names
+        .iter()
+        .map(|name| {
+            let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+            topic.set("message.timestamp.type", timestamps).set("retention.ms", "-1")
+        })
+        .collect();
+    for result in runtime().block_on(client.create_topics(&topics, &AdminOptions::new())).unwrap() {
+        result.unwrap();
     }
 }
 
@@ -298,7 +355,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    fn start(config: &Path) -> Daemon {
+    pub fn start(config: &Path) -> Daemon {
         let mut command = Command::new(env!("CARGO_BIN_EXE_segmentd"));
         command.args(["run", "--config"]).arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -315,6 +372,15 @@ impl Daemon {
     /// What it has said so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
+    }
+
+    /// Waits until it has said that.
+    pub fn await_log(&self, words: &str) {
+        let started = Instant::now();
+        while !self.log().contains(words) {
+            assert!(started.elapsed() < PATIENCE, "it does not say {words:?}; it said:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn signal(&self, name: &str) {

@@ -7,6 +7,7 @@
 
 #[path = "../common/jdata.rs"]
 mod common_jdata;
+mod definitions;
 mod exactly_once;
 mod expected;
 mod harness;
