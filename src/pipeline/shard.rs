@@ -6,7 +6,7 @@
 //! **Order of a batch.** Records are taken in merged order, decoded, applied, and their outputs encoded, all while the transaction before
 //! is still on its way; the records are let go of last. The engine never goes back: an aborted transaction is sent again as it was.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::client::{Client, LaneId, Part};
@@ -17,7 +17,7 @@ use super::settings::{Format, InputSettings, Settings};
 use super::sink::{BatchReport, Notice, Sink};
 use super::staged::{Journal, Sealed, Staged};
 use super::stop::Stop;
-use crate::engine::{Activated, Batch, Engine, Outputs, ScanCursor};
+use crate::engine::{Activated, Batch, Engine, Outputs, ScanCursor, Warming};
 use crate::ids::{BatchNumber, InputIndex, ShardId};
 use crate::plan::Plan;
 use crate::time::{Millis, Timestamp};
@@ -111,8 +111,8 @@ pub(super) struct Shard {
     /// Since when another set is to be in force.
     aims_since: Option<Timestamp>,
     running_since: Timestamp,
-    /// Whether some segment may not be known for every customer yet; asked for the figures only.
-    pub warms: Cell<bool>,
+    /// Segments that are not known for every customer yet, and when that was looked at; `None`: to be looked at. For the figures only.
+    pub warming: RefCell<Option<(Timestamp, Vec<Warming>)>>,
     pub staged: Staged,
     /// Whether the first record, with the positions at which the shard began, is still to be handed over.
     pub first: bool,
@@ -164,7 +164,7 @@ impl Shard {
             scan: None,
             aims_since: None,
             running_since: now,
-            warms: Cell::new(false),
+            warming: RefCell::new(None),
             staged: Staged::default(),
             first: false,
             last_write: now,
@@ -197,7 +197,7 @@ impl Shard {
         assert_eq!(activated, Ok(Activated::Begun), "set {set} of shard {} at batch {number}", self.id);
         self.adopt(settings, plan);
         self.activation = Some(JournalActivation { set, at });
-        self.warms.set(true);
+        *self.warming.get_mut() = None;
     }
 
     /// Puts the set that is to be in force in force, where nothing speaks against it yet.
@@ -240,7 +240,7 @@ impl Shard {
         }
         self.staged.touch(now, true);
         (self.last_write, self.last_told, self.running_since) = (now, now, now);
-        self.warms.set(true);
+        *self.warming.get_mut() = None;
         sink.notice(self.id, &Notice::Running { took: now - self.assigned_at, batches, records });
     }
 

@@ -9,6 +9,9 @@ use crate::ids::{BatchNumber, ShardId};
 use crate::plan::Plan;
 use crate::time::{Millis, Timestamp};
 
+/// How often it is looked at which segments are not known for every customer yet: it costs a pass over all definitions.
+const LOOK_AGAIN: Millis = Millis(5_000);
+
 /// A shard as it stands at this moment.
 #[derive(Clone, Debug)]
 pub struct ShardStatus {
@@ -63,8 +66,12 @@ impl ShardStatus {
             Phase::Draining(_) => ShardPhase::Draining,
             Phase::Stopped(why) => ShardPhase::Stopped { why: why.to_string() },
         };
-        let warming = if shard.warms.get() { engine.warming() } else { Vec::new() };
-        shard.warms.set(!warming.is_empty() || engine.is_activating());
+        let mut warming = shard.warming.borrow_mut();
+        // What is empty once stays so until the next change.
+        if warming.as_ref().is_none_or(|(at, before)| !before.is_empty() && now - *at >= LOOK_AGAIN) {
+            *warming = Some((now, engine.warming()));
+        }
+        let warming = warming.as_ref().map(|(_, warming)| warming.clone()).unwrap_or_default();
         let late = engine.next_wake().map_or(Millis::ZERO, |wake| now - wake);
         ShardStatus {
             shard: shard.id,
