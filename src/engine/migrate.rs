@@ -293,7 +293,7 @@ impl Migration {
             match to.customer.orphans.iter().position(|o| o.identity == *identity) {
                 Some(i) => {
                     let orphan = to.customer.orphans.remove(i);
-                    if orphan.bytes != Span::default() {
+                    if orphan.bytes.start < orphan.bytes.end {
                         keep(&mut to.customer, *feature, orphan.bytes);
                     }
                     to.customer.gaps.extend(orphan.lack.map(|lack| Gap { feature: *feature, lack }));
