@@ -120,6 +120,28 @@ fn broken_definitions_are_exit_code_1_in_every_command() {
 }
 
 #[test]
+fn format_has_one_layout_and_leaves_broken_texts_alone() {
+    let samples = segmentd(&["format", "--check", "examples", "examples/demo"]);
+    assert_eq!((code(&samples), out(&samples).as_str()), (0, ""), "the samples are laid out: {}", err(&samples));
+    let folder = workspace();
+    let file = folder.path().join("seg/a.seg");
+    let before = std::fs::read_to_string(&file).expect("written");
+    let checked = segmentd_in(folder.path(), &["format", "--check", "seg"], "");
+    assert_eq!((code(&checked), out(&checked).trim()), (1, "seg/a.seg would change"));
+    assert_eq!(std::fs::read_to_string(&file).expect("there"), before, "--check writes nothing");
+    let done = segmentd_in(folder.path(), &["format", "seg"], "");
+    assert_eq!((code(&done), out(&done).trim()), (0, "seg/a.seg"));
+    let after = std::fs::read_to_string(&file).expect("there");
+    assert!(after.contains("segment big_spender {\n  name \"Big spender\"\n  when sum"), "{after}");
+    std::fs::write(folder.path().join("seg/b.seg"), "segment b { when }").expect("written");
+    std::fs::write(&file, &before).expect("written");
+    let broken = segmentd_in(folder.path(), &["format", "seg"], "");
+    assert_eq!(code(&broken), 1);
+    assert!(err(&broken).contains("no file was changed"), "{}", err(&broken));
+    assert_eq!(std::fs::read_to_string(&file).expect("there"), before);
+}
+
+#[test]
 fn a_failed_test_is_exit_code_1_and_says_what_came() {
     let folder = workspace();
     let text = "event a { }\nsegment s { when any a ever }\n---\nat 0s c1 a {}\nexpect nothing\n";

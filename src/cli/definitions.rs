@@ -31,11 +31,15 @@ pub(super) fn read_folder(folder: &Path) -> Result<Vec<SourceFile>, Failure> {
     if paths.is_empty() {
         return Err(Failure::usage(anyhow!("{shown} has no .seg file")));
     }
-    let read = |path: &PathBuf| {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Ok(SourceFile { name: path.display().to_string(), text })
-    };
-    paths.iter().map(read).collect::<anyhow::Result<_>>().map_err(Failure::usage)
+    paths.iter().map(|path| read_file(path)).collect()
+}
+
+/// One `.seg` file.
+///
+/// **Errors:** it cannot be read or is no UTF-8. Exit code 2.
+pub(super) fn read_file(path: &Path) -> Result<SourceFile, Failure> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display())).map_err(Failure::usage)?;
+    Ok(SourceFile { name: path.display().to_string(), text })
 }
 
 /// Prints diagnostics to standard error, in colour on a terminal.

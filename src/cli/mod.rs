@@ -8,6 +8,7 @@ mod backtest;
 mod check;
 mod definitions;
 mod demo;
+mod format;
 mod generate;
 mod infer;
 mod run;
@@ -41,6 +42,8 @@ enum Command {
     Demo(demo::Args),
     /// Compile a folder of definitions and say what is wrong with them, or what they mean and cost
     Check(check::Args),
+    /// Lay out .seg files in the one way; comments stay
+    Format(format::Args),
     /// Run .segtest files: definitions against a simulated clock
     Test(test::Args),
     /// Run the engine over a file of events in event time and print every change
@@ -124,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Apply(args) => apply::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Format(args) => format::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Backtest(args) => backtest::run(&args),
         Command::Infer(args) => infer::run(&args),

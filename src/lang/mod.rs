@@ -8,6 +8,7 @@ mod check;
 pub mod definition;
 mod diagnostic;
 pub mod display;
+pub mod format;
 mod lexer;
 mod parser;
 pub mod pattern;

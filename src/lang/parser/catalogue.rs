@@ -3,7 +3,7 @@
 use super::super::diagnostic::Code;
 use super::super::lexer::Kind;
 use super::super::tree::{CartRule, Event, ItemKind, Name, Property, Type, Workspace};
-use super::{Parsed, Parser};
+use super::{Mark, Parsed, Parser};
 use crate::model::{CartAction, InstantFormat};
 
 const TYPES: [&str; 12] = ["bool", "int", "decimal", "string", "instant", "date", "duration", "geo", "money", "enum", "list", "record"];
@@ -157,6 +157,7 @@ impl Parser<'_> {
                 self.expect_sign("{")?;
                 let mut fields = Vec::new();
                 while !self.take_sign("}") {
+                    self.mark(Mark::Clause);
                     fields.push(self.nested(Self::property)?);
                 }
                 Type::Record(fields)

@@ -6,7 +6,7 @@ use super::super::tree::{
     Backfill, Field, Item, ItemKind, Let, LetValue, Meta, MetaKind, Name, Number, Points, Rule, RuleKind, Score, ScoreRule, Segment,
     Stages, Term, TermKind, Timezone,
 };
-use super::{Parsed, Parser, Stop};
+use super::{Mark, Parsed, Parser, Stop};
 
 const ITEMS: [&str; 11] = ["segment", "score", "points", "stages", "let", "workspace", "event", "trait", "purpose", "list", "cart"];
 
@@ -39,6 +39,7 @@ impl Parser<'_> {
             self.in_filter = false;
             self.gave_up = false;
             self.unreadable = false;
+            self.mark(Mark::Item);
             match self.item() {
                 Ok(kind) => items.push(Item { kind, broken: self.gave_up || self.report.errors() > errors }),
                 Err(Stop) => {
@@ -135,6 +136,7 @@ impl Parser<'_> {
                 }
                 return;
             }
+            self.mark(Mark::Clause);
             let (start, depth) = (self.at, self.depth);
             if clause(self).is_err() {
                 self.depth = depth;

@@ -4,7 +4,7 @@ use super::super::diagnostic::Code;
 use super::super::lexer::Kind;
 use super::super::source::Span;
 use super::super::tree::{Expr, ExprKind, Filter, Name, Quantifier, Selector, Single, Step, Term, TermKind, Which};
-use super::{Parsed, Parser, RESERVED};
+use super::{Mark, Parsed, Parser, RESERVED};
 
 const CONDITION_HELP: &str = "for example `any login in last 7d`, `customer.country = \"SE\"`, `in segment vip`";
 
@@ -32,6 +32,7 @@ impl Parser<'_> {
                     "write `a and (b or c)` or `(a and b) or c`, whichever is meant",
                 );
             }
+            self.mark(Mark::Joint);
             self.bump();
             let operand = self.unary()?;
             if let ExprKind::HeldFor(inner, _) = &*operand.kind {
@@ -237,7 +238,9 @@ impl Parser<'_> {
         self.bump();
         self.bump();
         let mut steps = vec![self.step(false)?];
-        while self.take_word("then") {
+        while self.is_word("then") {
+            self.mark(Mark::Joint);
+            self.bump();
             let absent = self.take_word("no");
             steps.push(self.step(absent)?);
         }
@@ -319,6 +322,7 @@ impl Parser<'_> {
     }
 
     pub(super) fn filter(&mut self) -> Parsed<Filter> {
+        self.mark(Mark::Filter);
         self.expect_sign("[")?;
         let outer = std::mem::replace(&mut self.in_filter, true);
         let mut conditions = vec![self.expression()?];

@@ -36,9 +36,38 @@ pub(crate) fn is_reserved(word: &str) -> bool {
 
 /// Parses one text. Never panics; messages go to `report`.
 pub(crate) fn parse(file: u32, text: &str, report: &mut Report) -> Vec<Item> {
+    parse_outlined(file, text, report).items
+}
+
+/// What a token begins, for whoever lays the text out anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// An item of the file.
+    Item,
+    /// A clause of an item's body, or a property of a record.
+    Clause,
+    /// `and` or `or` between two conditions, `then` between two steps.
+    Joint,
+    /// The `[` of a filter.
+    Filter,
+}
+
+/// A text with its outline.
+#[derive(Debug)]
+pub(crate) struct Outlined {
+    pub items: Vec<Item>,
+    pub tokens: Vec<Token>,
+    /// Index of the token and what it begins, ascending but for marks of one place; only meaningful without errors.
+    pub marks: Vec<(usize, Mark)>,
+}
+
+/// Like [`parse`], and tells where things begin.
+pub(crate) fn parse_outlined(file: u32, text: &str, report: &mut Report) -> Outlined {
     let tokens = lex(file, text, report);
-    let mut parser = Parser { text, tokens, at: 0, report, depth: 0, in_filter: false, gave_up: false, unreadable: false };
-    parser.file()
+    let mut parser =
+        Parser { text, tokens, at: 0, report, depth: 0, in_filter: false, gave_up: false, unreadable: false, marks: Vec::new() };
+    let items = parser.file();
+    Outlined { items, tokens: parser.tokens, marks: parser.marks }
 }
 
 struct Parser<'a> {
@@ -53,6 +82,7 @@ struct Parser<'a> {
     gave_up: bool,
     /// ... because of what the lexer could not read, which may have swallowed a bracket.
     unreadable: bool,
+    marks: Vec<(usize, Mark)>,
 }
 
 impl<'a> Parser<'a> {
@@ -67,6 +97,11 @@ impl<'a> Parser<'a> {
 
     fn span(&self) -> Span {
         self.token(0).span
+    }
+
+    /// Notes what the present token begins.
+    fn mark(&mut self, mark: Mark) {
+        self.marks.push((self.at, mark));
     }
 
     /// Of the token before.
