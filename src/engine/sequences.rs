@@ -17,6 +17,7 @@ use super::value::Val;
 use crate::ids::EventIndex;
 use crate::plan::Plan;
 use crate::plan::feature::FeatureId;
+use crate::plan::sequence::SequencePlan;
 use crate::time::Timestamp;
 
 /// Sequences that one event serves, gathered over its selectors.
@@ -60,7 +61,7 @@ impl Served {
         let now = Now { clock: placed.t, greatest: placed.floor };
         for (feature, mask, key) in self.steps.drain(..) {
             let arrived = Arrived { ts: placed.ts, mask, in_order: placed.in_order, buffer };
-            if arrived.is_late(now) {
+            if arrived.is_late(now) && mask & SequencePlan::mark() == 0 {
                 counts.sequence_late_ignored += 1;
                 continue;
             }

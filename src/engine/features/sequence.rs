@@ -62,7 +62,7 @@ pub struct Now {
 pub struct SequenceOutcome {
     /// Whether anything that conditions see may differ.
     pub changed: bool,
-    /// It came after the reorder buffer and was left out; nothing differs.
+    /// It came after the reorder buffer and was left out, save for what it says to `since last`.
     pub late: bool,
     /// Events that joined the checkpoint early.
     pub overflowed: u32,
@@ -164,7 +164,7 @@ impl Run {
         }
         if mask & SequencePlan::mark() != 0 {
             // A wait that ends at this very millisecond ends after its events.
-            self.completed = self.completed.filter(|at| plan.absence.is_some() && *at >= ts);
+            self.completed = self.completed.filter(|at| *at > ts || (*at == ts && plan.absence.is_some()));
         }
     }
 
@@ -214,10 +214,14 @@ impl Sequence {
     ///
     /// **Cost:** O(steps) for an event that comes last, else O(buffered events x steps).
     pub fn apply(&mut self, spec: &SequenceSpec, event: Arrived, now: Now) -> SequenceOutcome {
-        let Arrived { ts, mask, .. } = event;
+        let ts = event.ts;
         self.settle(spec, Now { greatest: now.greatest.min(ts), ..now });
-        if event.is_late(now) || (!event.in_order && self.cut.is_some_and(|cut| ts < cut)) {
-            return SequenceOutcome { late: true, ..SequenceOutcome::default() };
+        let late = event.is_late(now) || (!event.in_order && self.cut.is_some_and(|cut| ts < cut));
+        // The y of `since last y` counts however late it comes, as it does everywhere: it serves no step.
+        let mask = if late { event.mask & SequencePlan::mark() } else { event.mask };
+        let late = mask != event.mask;
+        if mask == 0 {
+            return SequenceOutcome { late, ..SequenceOutcome::default() };
         }
         let before = self.seen(spec, now.clock);
         let at = self.buffered.partition_point(|b| b.ts <= ts);
@@ -228,7 +232,7 @@ impl Sequence {
             self.rerun(&spec.plan);
         }
         let changed = self.seen(spec, now.clock) != before;
-        SequenceOutcome { changed, late: false, overflowed: self.settle(spec, now) }
+        SequenceOutcome { changed, late, overflowed: self.settle(spec, now) }
     }
 
     /// All that conditions can see from `t` on.
@@ -251,7 +255,7 @@ impl Sequence {
         let n = old.max(self.buffered.len().saturating_sub(SEQUENCE_BUFFERED_MAX));
         for b in self.buffered.drain(..n) {
             self.checkpoint.apply(&spec.plan, b.ts, b.mask);
-            self.cut = Some(b.ts);
+            self.cut = self.cut.max(Some(b.ts));
         }
         self.cut = self.cut.filter(|cut| *cut >= closed);
         self.checkpoint.prune(&spec.plan, closed.min(now.greatest));
@@ -533,10 +537,11 @@ mod tests {
                     let before = (naive.newest(clock), naive.newest(i64::MAX));
                     let outcome = sequence.apply(&spec, event, now);
                     assert_eq!(outcome, twin.apply(&spec, event, now), "seed {seed}");
-                    assert_eq!(outcome.late, !in_order && clock - ts > buffer.0, "seed {seed}");
-                    if outcome.late {
-                        late += 1;
-                    } else {
+                    let left_out = !in_order && clock - ts > buffer.0;
+                    let mask = if left_out { mask & SequencePlan::mark() } else { mask };
+                    assert_eq!(outcome.late, mask != event.mask, "seed {seed}");
+                    late += usize::from(outcome.late);
+                    if mask != 0 {
                         let at = naive.events.partition_point(|e| e.0 <= ts);
                         naive.events.insert(at, (ts, mask));
                     }
