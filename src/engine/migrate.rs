@@ -20,7 +20,7 @@ use crate::plan::Plan;
 use crate::plan::calendar::ZoneRef;
 use crate::plan::delays::consent_slot;
 use crate::plan::feature::{FeatureId, FeatureKind};
-use crate::plan::node::{Node, NodeId, TermNode, UnitId, UnitKind};
+use crate::plan::node::{Node, NodeId, TermId, TermNode, UnitId, UnitKind};
 use crate::time::Timestamp;
 
 /// The same for every customer.
@@ -167,8 +167,12 @@ impl Migration {
         }
         let (before, now) = (&old.plan.cart.fields, &new.plan.cart.fields);
         let fields = now.iter().map(|field| before.iter().position(|f| f == field)).collect();
-        // The cart is the last feature of every plan.
+        // The cart comes after the features of every plan.
         self.features.push(if before == now && old.home == new.home { Fate::Same(new.cart) } else { Fate::Recut(new.cart, fields) });
+        // And after it come the lists.
+        let (before, now) = (&old.plan.workspace().catalogue.lists, &new.plan.workspace().catalogue.lists);
+        let places = now.iter().map(|list| before.iter().position(|l| l == list)).collect();
+        self.features.push(if before == now { Fate::Same(new.lists) } else { Fate::Recut(new.lists, places) });
         for (i, meaning) in new.plan.meanings.iter().enumerate().filter(|(i, _)| !known[*i]) {
             self.fresh.push((i as FeatureId, hash(meaning), meaning.own));
         }
@@ -395,6 +399,7 @@ fn recut(state: &mut State, specs: (&Spec, &Spec), fields: &Fields, (floor, at):
         (State::Distinct(s), (Spec::Distinct(from), Spec::Distinct(to))) => s.recut(from, to, floor, lost),
         (State::FirstLast(s), (Spec::FirstLast { .. }, Spec::FirstLast { .. })) => s.recut(fields, lost),
         (State::Cart(s), (Spec::Cart(_), Spec::Cart(to))) => s.recut(to, fields),
+        (State::Lists(s), _) => s.recut(fields),
         (State::Periods(s), (Spec::Periods { plan: from, .. }, Spec::Periods { plan: to, .. })) => s.recut(from, to, at, lost),
         (State::InSession(s), (Spec::InSession(from), Spec::InSession(to))) => {
             s.recut(to, |inner| recut(inner, (from, to), fields, (floor, at), lost));
@@ -484,8 +489,20 @@ fn node_text(program: &Program, id: NodeId) -> String {
                 Node::SomeKey { of, .. } => node_text(program, *of),
                 _ => String::new(),
             };
-            format!("{} {of} {:?} [{}]", info.text, zones(&program.plan, &info.node), features.collect::<Vec<_>>().join(", "))
+            let points: Vec<String> = crate::plan::terms_of(&info.node).into_iter().map(|term| points_text(program, term)).collect();
+            let (zones, features) = (zones(&program.plan, &info.node), features.collect::<Vec<_>>());
+            format!("{} {of} {} {zones:?} [{}]", info.text, points.concat(), features.join(", "))
         }
+    }
+}
+
+/// What the points in a term mean: their name does not tell.
+fn points_text(program: &Program, term: TermId) -> String {
+    match &program.plan.terms[term as usize] {
+        TermNode::Points(rules) => rules.iter().map(|(points, node)| format!("{points} {};", node_text(program, *node))).collect(),
+        TermNode::Arithmetic { left, right, .. } => points_text(program, *left) + &points_text(program, *right),
+        TermNode::Age(of) | TermNode::Band { of, .. } => points_text(program, *of),
+        _ => String::new(),
     }
 }
 

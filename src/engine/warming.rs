@@ -13,7 +13,7 @@ use super::features::{AgeWindow, Verdict};
 use super::gaps::Lack;
 use super::program::{Program, State};
 use crate::lang::definition::{DefinitionKind, Rel, Which};
-use crate::plan::calendar::{Axis, CalendarNode};
+use crate::plan::calendar::{Axis, CalendarNode, CalendarTerm};
 use crate::plan::feature::{FeatureId, FeatureKind, Quantity};
 use crate::plan::node::{Node, NodeId, TermId, TermNode, UnitId, UnitKind};
 use crate::plan::window::Ratio;
@@ -229,6 +229,7 @@ impl Work {
             }
             Node::SomeKey { feature, of } => {
                 let inner = match &program.plan.nodes[*of as usize].node {
+                    Node::Sequence { window, .. } => return self.known_sequence(program, node, *feature, *window, t),
                     Node::Quantity { quantity, window, rel, .. } => Some((*quantity, *window, *rel)),
                     _ => None,
                 };
@@ -256,20 +257,7 @@ impl Work {
                     (a, b) => Known::unknown(a.or(b).unwrap_or(Timestamp::MAX)),
                 }
             }
-            Node::Sequence { feature, window } => {
-                let span = match &program.plan.features[*feature as usize].kind {
-                    FeatureKind::Sequence(sequence) => sequence.span(),
-                    _ => None,
-                };
-                // A match that began among the missing events may be complete so much later.
-                let last = self.lacks(*feature).map(|l| l.until).max();
-                let end = last.zip(span).map_or(Timestamp::MAX, |(last, span)| window.leaves(last + span));
-                if end <= t {
-                    return self.leaf(program, node, t).into();
-                }
-                let v = self.leaf(program, node, t);
-                if v.holds && window.near.0 == 0 { v.into() } else { Known::unknown(v.until.min(end)) }
-            }
+            Node::Sequence { feature, window } => self.known_sequence(program, node, *feature, *window, t),
             Node::Aged { of, window } => match &program.plan.terms[*of as usize] {
                 TermNode::RingEnd { feature, newest } => match self.end_lacks(*feature) {
                     Some(last) => self.aged(program, node, (*feature, *newest), *window, last, t),
@@ -281,6 +269,19 @@ impl Work {
         }
     }
 
+    /// A sequence, or one of some key.
+    fn known_sequence(&self, program: &Program, node: &Node, feature: FeatureId, window: AgeWindow, t: Timestamp) -> Known {
+        let span = match &program.plan.features[feature as usize].kind {
+            FeatureKind::Sequence(sequence) => sequence.span(),
+            _ => None,
+        };
+        // A match that began among the missing events may be complete so much later.
+        let last = self.lacks(feature).map(|l| l.until).max();
+        let end = last.zip(span).map_or(Timestamp::MAX, |(last, span)| window.leaves(last + span));
+        let v = self.leaf(program, node, t);
+        if end <= t || (v.holds && window.near.0 == 0) { v.into() } else { Known::unknown(v.until.min(end)) }
+    }
+
     /// A condition on terms: unknown as soon as one of them is.
     fn of_terms(&mut self, program: &Program, id: NodeId, node: &Node, t: Timestamp) -> Known {
         let terms = crate::plan::terms_of(node);
@@ -290,12 +291,15 @@ impl Work {
         let itself = program.loads[id as usize].iter().any(|f| !of_terms(f) && self.lacks(*f).next().is_some());
         match unknown.into_iter().chain(itself.then_some(Timestamp::MAX)).min() {
             Some(until) => Known::unknown(until),
-            None => self.leaf(program, node, t).into(),
+            None => {
+                self.load_of_node(program, id);
+                self.leaf(program, node, t).into()
+            }
         }
     }
 
     /// Until when a term is unknown if no event comes; `None` where it is known.
-    fn term_unknown(&self, program: &Program, term: TermId, t: Timestamp) -> Option<Timestamp> {
+    fn term_unknown(&mut self, program: &Program, term: TermId, t: Timestamp) -> Option<Timestamp> {
         match &program.plan.terms[term as usize] {
             TermNode::Quantity { feature, window, .. } => self.incomplete_until(program, *feature, *window, t, None),
             TermNode::RingEnd { feature, newest } => {
@@ -327,7 +331,13 @@ impl Work {
                     (a, b) => a.or(b),
                 }
             }
-            TermNode::Age(of) => self.term_unknown(program, *of, t),
+            TermNode::Age(of) | TermNode::Band { of, .. } | TermNode::Calendar(CalendarTerm::Midnight { of, .. }) => {
+                self.term_unknown(program, *of, t)
+            }
+            TermNode::Points(rules) => {
+                let known: Vec<Known> = rules.iter().map(|(_, node)| self.known(program, *node, t, View::Now, 0)).collect();
+                known.into_iter().filter(|k| k.truth == Truth::Unknown).map(|k| k.until).min()
+            }
             _ => {
                 let lacks = program.term_loads[term as usize].iter().any(|f| self.lacks(*f).next().is_some());
                 lacks.then_some(Timestamp::MAX)

@@ -48,6 +48,16 @@ impl Lists {
         self.entries.clear();
     }
 
+    /// Gives lists their places in another catalogue: `places` has for each of its lists the place that it had so far.
+    pub fn recut(&mut self, places: &[Option<usize>]) {
+        let moved = |entry: &Entry| {
+            let to = places.iter().position(|from| *from == Some(entry.list.at()))?;
+            Some(Entry { list: ListIndex(to as u16), ..*entry })
+        };
+        self.entries = self.entries.iter().filter_map(moved).collect();
+        self.entries.sort_unstable_by_key(|e| e.list);
+    }
+
     pub fn encode(&self, base: Timestamp, out: &mut Vec<u8>) {
         put_u64(out, self.entries.len() as u64);
         for entry in &self.entries {
@@ -85,5 +95,7 @@ mod tests {
         back.decode(Timestamp(5), &mut reader);
         assert!(reader.done() && !reader.failed());
         assert_eq!(back.entries(), lists.entries());
+        back.recut(&[Some(4), None, Some(2)]);
+        assert_eq!(back.entries(), [Entry { list: ListIndex(0), ts: Timestamp(10), member: false }]);
     }
 }
