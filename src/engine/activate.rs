@@ -103,7 +103,12 @@ impl Engine {
                     self.lacking[new as usize] = at;
                 }
             }
-            migration.widened().for_each(|feature| self.lacking[feature as usize] = Some(clock));
+            for feature in migration.widened() {
+                // Cart and lists, which come after the plan's features, lack nothing.
+                if let Some(at) = self.lacking.get_mut(feature as usize) {
+                    *at = Some(clock);
+                }
+            }
         }
         Ok(Activated::Begun)
     }

@@ -186,6 +186,14 @@ impl Engine {
         }
     }
 
+    /// Whether nothing that the customer's state lacks after a change of definitions matters for a segment now; false for an unknown customer.
+    pub fn is_known(&self, customer: &str, definition: DefinitionIndex) -> bool {
+        let Some((program, mut work)) = self.look_at(customer) else { return false };
+        let Some(unit) = program.plan.unit_of.get(definition.at()).copied().flatten() else { return false };
+        work.new_pass();
+        work.is_known(program, unit, self.clock)
+    }
+
     /// A customer in scratch of its own, so that looking disturbs nothing, with the plan that its state is of.
     fn look_at(&self, customer: &str) -> Option<(&Program, Work)> {
         let slot = self.store.find(batch::customer_hash(customer), customer)?;

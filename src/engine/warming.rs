@@ -88,6 +88,17 @@ impl Work {
         self.known(program, id, t, View::Now, 0).truth
     }
 
+    /// Whether it is known what a segment's conditions are, that which lets members go or that which lets others in.
+    pub fn is_known(&mut self, program: &Program, unit: UnitId, t: Timestamp) -> bool {
+        let UnitKind::Segment(segment) = &program.plan.units[unit as usize].kind else { return true };
+        let delays = segment.delays.as_ref();
+        let node = match segment.exit {
+            Some(exit) if self.customer.is_member(unit) => delays.map_or(exit, |d| d.exit),
+            _ => delays.map_or(segment.enter, |d| d.enter),
+        };
+        self.truth(program, node, t) != Truth::Unknown
+    }
+
     fn known(&mut self, program: &Program, id: NodeId, t: Timestamp, view: View, depth: usize) -> Known {
         match &program.plan.nodes[id as usize].node {
             Node::And(all) => self.combined(program, all, t, (view, depth), Truth::True),

@@ -65,6 +65,20 @@ impl Feed {
         Feed { decoder: Decoder::new(plan.schema().clone(), DecodeOptions::strict()), offset: 0 }
     }
 
+    /// One that takes wrong values as unknown: what a set does not use is not looked at, so another set would see another fault.
+    pub fn lenient(plan: &Plan) -> Feed {
+        Feed { decoder: Decoder::new(plan.schema().clone(), Feed::options()), offset: 0 }
+    }
+
+    fn options() -> DecodeOptions {
+        DecodeOptions { wrong_type: crate::wire::WrongType::Unknown, ..DecodeOptions::strict() }
+    }
+
+    /// Goes on with another set.
+    pub fn follow(&mut self, plan: &Plan) {
+        self.decoder = Decoder::new(plan.schema().clone(), Feed::options());
+    }
+
     pub fn push(&mut self, record: &RecordStep, batch: &mut Batch) {
         let position = Position { input: InputIndex(0), partition: 0, offset: self.offset };
         self.offset += 1;

@@ -1,5 +1,6 @@
 //! Oracle, workloads, virtual time and faults, for tests only.
 
+pub mod activation;
 pub mod against;
 pub mod broker;
 pub mod client;
