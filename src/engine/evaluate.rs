@@ -645,8 +645,9 @@ pub(super) fn held(since: Option<Timestamp>, operand: Verdict, at_least: Millis,
                 Verdict { holds: false, until: since + at_least, approx: operand.approx }
             }
         }
-        // The dwell's own timer tells when the operand turns.
-        _ => Verdict { holds: false, ..operand },
+        // About to begin: the dwell's own timer tells.
+        _ if operand.holds => Verdict { holds: false, ..operand },
+        _ => Verdict { holds: false, until: operand.until + at_least, approx: operand.approx },
     }
 }
 

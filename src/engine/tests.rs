@@ -246,3 +246,67 @@ fn how_records_fall_into_batches_changes_nothing() {
     assert_eq!(run(&[0, 240]), run(&one));
     assert_eq!(run(&[0, 13, 14, 100, 240]), run(&one));
 }
+
+/// What the n-th change says: its reasons, and `valid_until` in milliseconds.
+fn told(out: &Outputs, n: usize) -> (Vec<String>, Option<i64>) {
+    let change = &out.changes[n].change;
+    let reasons = change.reason.iter().map(|r| format!("{} | {} | {}", r.condition, r.observed, r.threshold));
+    (reasons.collect(), change.valid_until.map(|t| (t - START).0))
+}
+
+#[test]
+fn delays_say_why_and_until_when() {
+    const MINUTE: i64 = 60_000;
+    let plan = plan(
+        "segment s { when any a in last 1h  enter after 5m  exit after 10m  stay at least 20m  cooldown 2h  settle 1m }
+         segment x { when any a ever  expire after 2h  settle 1m }",
+    );
+    let mut engine = Engine::new(plan.clone(), Settings::default());
+    let mut out = Outputs::default();
+    let mut batch = Batch::default();
+    event(&plan, &mut batch, (0, 0), "c", "a", 1);
+    engine.apply(&batch, Some(at(5 * MINUTE)), &mut out);
+    assert_eq!(words(&out), ["entered x c since 0 at 0"]);
+    assert_eq!(told(&out, 0), (vec!["any a ever | 1 | 1".to_string()], Some(120 * MINUTE)));
+    // While it settles, whoever asks is told that it may turn.
+    assert!(engine.describe("c").contains("s: about to change, and settles"), "{}", engine.describe("c"));
+    out.changes.clear();
+    engine.apply(&Batch::default(), Some(at(6 * MINUTE)), &mut out);
+    assert_eq!(words(&out), ["entered s c since 300000 at 360000"]);
+    // R42: the deadline, without settle; the exit condition has to hold for ten minutes, from 60m on.
+    let because = ["any a in last 1h | 1 | 1", "enter after 5m | 6m | 5m"].map(String::from).to_vec();
+    assert_eq!(told(&out, 0), (because, Some(70 * MINUTE)));
+    out.changes.clear();
+    engine.apply(&Batch::default(), Some(at(75 * MINUTE)), &mut out);
+    assert_eq!(words(&out), ["exited s c since 4200000 at 4260000"]);
+    let because = ["any a in last 1h | 0 | 1", "exit after 10m | 11m | 10m", "stay at least 20m | 1h6m | 20m"].map(String::from).to_vec();
+    assert_eq!(told(&out, 0), (because, None));
+    out.changes.clear();
+    engine.apply(&Batch::default(), Some(at(130 * MINUTE)), &mut out);
+    assert_eq!(words(&out), ["exited x c since 7200000 at 7260000"]);
+    assert_eq!(out.changes[0].change.cause, crate::model::Cause::Expired);
+    assert_eq!(told(&out, 0), (vec!["expire after 2h | 2h1m | 2h".to_string()], None));
+    assert!(engine.describe("c").contains("blocked since it expired"), "{}", engine.describe("c"));
+}
+
+/// What a segment remembers stands in units of its own, so that one without such rules has the same bytes and units as ever.
+#[test]
+fn rules_that_are_not_there_cost_nothing() {
+    let bytes = |rules: &str| {
+        let plan = plan(&format!("segment s {{ when any a in last 1h  {rules} }}"));
+        let mut engine = Engine::new(plan.clone(), Settings::default());
+        let mut batch = Batch::default();
+        event(&plan, &mut batch, (0, 0), "c", "a", 1);
+        engine.apply(&batch, None, &mut Outputs::default());
+        let mut saved = Vec::new();
+        engine.save(&mut saved);
+        (plan.units.len(), saved.len())
+    };
+    let (units, plain) = bytes("");
+    assert_eq!(units, 1);
+    // Nothing waits and nobody is blocked: only the deadline of the stay or expiry may take more.
+    for rules in ["stay at least 1h", "cooldown 1h", "expire after 1h", "settle 1m", "exit after 1m"] {
+        let (_, with) = bytes(rules);
+        assert!(with <= plain + 8, "{rules}: {with} bytes, {plain} without");
+    }
+}

@@ -229,7 +229,14 @@ impl Reads {
                 self.time.insert("as the score fades".into());
             }
             Node::Aged { of, window } => {
-                self.window(*window, || format!("{} after `{}`", ages(*window), shown(plan, *of)));
+                let says = format!("{} after `{}`", ages(*window), shown(plan, *of));
+                match &plan.terms[*of as usize] {
+                    TermNode::RingEnd { .. } | TermNode::FirstLast { .. } => self.window(*window, || says),
+                    // Known as it stands: that needs no history of its own.
+                    _ => {
+                        self.time.insert(says);
+                    }
+                }
                 self.term(plan, *of);
             }
             Node::Next { of, within } => {
