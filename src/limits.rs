@@ -116,5 +116,9 @@ pub const KEY_TEXT_BYTES_MAX: usize = 128;
 /// Buckets of a count or sum since a mark, beyond the exact entries: they cannot be cut by age, since the mark may lie anywhere.
 pub const SINCE_BUCKETS_MAX: usize = 64;
 
+/// Entries into a segment, and exits from it, that are kept where some condition asks for them: the newest decides, and as many more as an
+/// earlier instant may have to be looked at again (LANGUAGE.md S27).
+pub const CROSSINGS_MAX: usize = 8;
+
 /// What a published record takes in any case, for the output budget: hashes, instants, names of fields.
 pub const PUBLISHED_BYTES_BASE: usize = 320;

@@ -267,9 +267,9 @@ impl Activation {
 
     /// Counts a member of a segment of the set before; returns the definition of the new set that it counts for.
     pub fn count(&mut self, unit: UnitId) -> Option<DefinitionIndex> {
-        let UnitKind::Segment(segment) = &self.before.plan.units[unit as usize].kind else { return None };
-        self.members[segment.definition.at()] += 1;
-        self.migration.definitions[segment.definition.at()]
+        let definition = self.before.plan.definition_of(unit)?;
+        self.members[definition.at()] += 1;
+        self.migration.definitions[definition.at()]
     }
 
     /// Fires what the customer owes before the activation clock, under the set of that time.

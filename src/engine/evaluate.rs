@@ -17,7 +17,7 @@ use crate::lang::definition::Rel;
 use crate::model::{Decimal, ZoneId};
 use crate::plan::feature::{FeatureId, Quantity};
 use crate::plan::filter::Filter;
-use crate::plan::node::{Node, NodeId, TermId, TermNode, UnitId, UnitKind};
+use crate::plan::node::{Node, NodeId, SegmentUnit, TermId, TermNode, UnitId, UnitKind};
 use crate::plan::window::AgeWindow;
 use crate::time::{Millis, Timestamp};
 
@@ -180,6 +180,10 @@ impl Work {
             UnitKind::Keys { .. } => Verdict::fixed(member),
             UnitKind::ExitDelay { operand, segment } if self.customer.is_member(*segment) => self.node(program, *operand, t),
             UnitKind::ExitDelay { .. } | UnitKind::Waiting { .. } => Verdict::fixed(false),
+            UnitKind::Stages(stages) => {
+                let wanted = self.stage_wanted(program, stages, t, Work::node);
+                Verdict { holds: member != self.stage_moves(unit, stages, wanted), until: wanted.until, approx: wanted.approx }
+            }
             UnitKind::Segment(segment) => match (segment.exit, &segment.delays) {
                 (_, Some(delays)) => {
                     let wish = self.wish(program, unit, (segment, delays), t, Work::node);
@@ -326,7 +330,11 @@ impl Work {
     /// "now", which is early and so allowed.
     pub fn unit_until(&mut self, program: &Program, unit: UnitId, t: Timestamp) -> Verdict {
         let member = self.customer.is_member(unit);
-        let UnitKind::Segment(segment) = &program.plan.units[unit as usize].kind else { return Verdict::fixed(member) };
+        let (segment, stages) = match &program.plan.units[unit as usize].kind {
+            UnitKind::Segment(segment) => (Some(segment), None),
+            UnitKind::Stages(stages) => (None, Some(stages)),
+            _ => return Verdict::fixed(member),
+        };
         let (pass, known) = self.untils[unit as usize];
         if pass == self.pass && known.holds == member {
             return known;
@@ -334,16 +342,13 @@ impl Work {
         let mut verdict = Verdict { holds: member, until: t, approx: false };
         if self.until_depth < UNTIL_DEPTH_MAX {
             self.until_depth += 1;
-            let found = match (segment.exit, &segment.delays) {
-                (_, Some(delays)) => {
-                    let wish = self.wish(program, unit, (segment, delays), t, Work::deep_until);
-                    Verdict { holds: member != wish.why.is_some(), until: wish.until, approx: false }
+            let found = match (segment, stages) {
+                (Some(segment), _) => self.segment_until(program, unit, segment, t),
+                (None, Some(stages)) => {
+                    let wanted = self.stage_wanted(program, stages, t, Work::deep_until);
+                    Verdict { holds: member != self.stage_moves(unit, stages, wanted), until: wanted.until, approx: false }
                 }
-                (Some(exit), None) if member => {
-                    let exit = self.deep_until(program, exit, t);
-                    Verdict { holds: !exit.holds, ..exit }
-                }
-                _ => self.deep_until(program, segment.enter, t),
+                (None, None) => Verdict::fixed(member),
             };
             self.until_depth -= 1;
             // A turn that waits for the timers of this millisecond (R2) is as near as can be.
@@ -353,6 +358,21 @@ impl Work {
         }
         self.untils[unit as usize] = (self.pass, verdict);
         verdict
+    }
+
+    fn segment_until(&mut self, program: &Program, unit: UnitId, segment: &SegmentUnit, t: Timestamp) -> Verdict {
+        let member = self.customer.is_member(unit);
+        match (segment.exit, &segment.delays) {
+            (_, Some(delays)) => {
+                let wish = self.wish(program, unit, (segment, delays), t, Work::deep_until);
+                Verdict { holds: member != wish.why.is_some(), until: wish.until, approx: false }
+            }
+            (Some(exit), None) if member => {
+                let exit = self.deep_until(program, exit, t);
+                Verdict { holds: !exit.holds, ..exit }
+            }
+            _ => self.deep_until(program, segment.enter, t),
+        }
     }
 
     pub(super) fn load_of_node(&mut self, program: &Program, id: NodeId) {
@@ -437,6 +457,11 @@ impl Work {
                     Timestamp::MAX
                 };
                 (from <= t && t < x, until)
+            }),
+            Node::After { of, mark } => self.walk(program, &[*of, *mark], t, |seen| match (seen[0], seen[1]) {
+                (Val::Instant(of), Val::Instant(mark)) => of > mark,
+                (Val::Instant(_), _) => true,
+                _ => false,
             }),
             Node::Matches { of, pattern } => self.walk(program, &[*of], t, |seen| matches(seen[0], pattern)),
             Node::Near { of, circle } => self.walk(program, &[*of], t, |seen| is_near(seen[0], circle)),
@@ -561,6 +586,11 @@ impl Work {
                 Some(x) => Seen { next: t + Millis(1), ..Seen::fixed(Val::duration(t - x)) },
                 None => Seen { next: self.term(program, *of, t).next, ..Seen::fixed(Val::Missing) },
             },
+            TermNode::Crossing { feature, .. } => match &self.loaded[*feature as usize].state {
+                State::Ring(ring) => Seen::fixed(ring.newest_until(t).map_or(Val::Missing, Val::Instant)),
+                _ => panic!("crossings are kept in a ring"),
+            },
+            TermNode::Stage { unit } => Seen::fixed(Val::Text(self.stage_at(program, *unit, t))),
             TermNode::Points(rules) => self.points(program, rules, t),
             TermNode::Band { of, bounds } => self.band(program, *of, bounds, t),
             TermNode::Bucket(salt) => Seen::fixed(Val::decimal(self.bucket(program, *salt))),

@@ -62,6 +62,14 @@ pub fn describe(program: &Program, work: &mut Work, clock: Timestamp) -> String 
             (UnitKind::Keys { .. }, Some(_)) => {
                 let _ = writeln!(out, "  {name}: {} came last{until}", work.remembered_key(unit).to_value());
             }
+            (UnitKind::Stages(stages), entry) => {
+                let since = entry.map_or("from the beginning".to_string(), |entry| format!("since {}", entry.since));
+                let _ = writeln!(out, "  {name} is {} {since}{until}", work.stage_at(program, unit, clock));
+                for (stage, when) in &stages.stages {
+                    let _ = writeln!(out, "    {stage} when");
+                    conditions(program, work, *when, clock, 6, &mut out);
+                }
+            }
             (UnitKind::Segment(segment), entry) => {
                 match entry {
                     Some(entry) if entry.member => {

@@ -20,7 +20,7 @@ use crate::plan::Plan;
 use crate::plan::calendar::ZoneRef;
 use crate::plan::delays::consent_slot;
 use crate::plan::feature::{FeatureId, FeatureKind};
-use crate::plan::node::{Node, NodeId, TermId, TermNode, UnitId, UnitKind};
+use crate::plan::node::{Node, NodeId, StagesUnit, TermId, TermNode, UnitId, UnitKind};
 use crate::time::Timestamp;
 
 /// The same for every customer.
@@ -39,6 +39,8 @@ pub struct Migration {
     features: Vec<Fate>,
     /// Features of the new plan that the old one has not, with the hash by which an orphan is known, and whether they lack nothing.
     fresh: Vec<(FeatureId, u64, bool)>,
+    /// Features of the new plan that remember crossings: of which unit, and whether entries.
+    crossings: Vec<(FeatureId, UnitId, bool)>,
     /// By definition of the old set, its place in the new one.
     pub definitions: Vec<Option<DefinitionIndex>>,
 }
@@ -59,6 +61,8 @@ struct MovedUnit {
     anew: bool,
     /// Places of the new `emit` fields among the old ones, where they differ.
     emit: Option<Vec<Option<usize>>>,
+    /// Of stages: the old and the new ones, where they differ.
+    stages: Option<Box<(StagesUnit, StagesUnit)>>,
 }
 
 enum Fate {
@@ -89,6 +93,7 @@ impl Migration {
             agenda: Vec::new(),
             features: Vec::new(),
             fresh: Vec::new(),
+            crossings: Vec::new(),
             definitions: definitions.collect(),
         };
         migration.match_units(old, new, same_setting && same_traits);
@@ -108,7 +113,21 @@ impl Migration {
             let moved = match &u.kind {
                 UnitKind::Dwell { .. } | UnitKind::Keys { .. } | UnitKind::ExitDelay { .. } | UnitKind::Waiting { .. } => {
                     let to = watch_text(old, &u.kind).and_then(|text| watched.get(&text).copied());
-                    to.map(|to| MovedUnit { to, same: same_setting, version: None, anew: false, emit: None })
+                    to.map(|to| MovedUnit { to, same: same_setting, version: None, anew: false, emit: None, stages: None })
+                }
+                UnitKind::Stages(stages) => {
+                    let to = self.definitions[stages.definition.at()].and_then(|d| Some((d, new.plan.unit_of[d.at()]?)));
+                    // R63: deleted stages publish nothing.
+                    to.map(|(definition, to)| {
+                        let before = old.plan.workspace().definitions[stages.definition.at()].hash;
+                        let same = before == new.plan.workspace().definitions[definition.at()].hash;
+                        let renamed = match &new.plan.units[to as usize].kind {
+                            UnitKind::Stages(next) if !same => Some(Box::new((stages.clone(), next.clone()))),
+                            _ => None,
+                        };
+                        let version = (!same).then_some(before);
+                        MovedUnit { to, same: same && same_setting, version, anew: false, emit: None, stages: renamed }
+                    })
                 }
                 UnitKind::Segment(segment) => {
                     let to = self.definitions[segment.definition.at()].and_then(|d| Some((d, new.plan.unit_of[d.at()]?)));
@@ -126,7 +145,7 @@ impl Migration {
                         }
                         _ => None,
                     };
-                    Some(MovedUnit { to, same: same && same_setting, version: (!same).then_some(before), anew, emit })
+                    Some(MovedUnit { to, same: same && same_setting, version: (!same).then_some(before), anew, emit, stages: None })
                 }
             };
             if let Some(moved) = &moved {
@@ -173,6 +192,14 @@ impl Migration {
         let (before, now) = (&old.plan.workspace().catalogue.lists, &new.plan.workspace().catalogue.lists);
         let places = now.iter().map(|list| before.iter().position(|l| l == list)).collect();
         self.features.push(if before == now { Fate::Same(new.lists) } else { Fate::Recut(new.lists, places) });
+        for unit in &new.plan.units {
+            if let UnitKind::Segment(segment) = &unit.kind
+                && let Some(own) = new.plan.unit_of[segment.definition.at()]
+            {
+                let features = segment.crossings.iter().enumerate();
+                self.crossings.extend(features.filter_map(|(way, feature)| feature.map(|feature| (feature, own, way == 1))));
+            }
+        }
         for (i, meaning) in new.plan.meanings.iter().enumerate().filter(|(i, _)| !known[*i]) {
             self.fresh.push((i as FeatureId, hash(meaning), meaning.own));
         }
@@ -238,6 +265,9 @@ impl Migration {
             {
                 emit = picked(from.customer.span(emit), fields, &mut to.customer.bytes);
             }
+            if let Some(stages) = &moved.stages {
+                emit = super::machine::stages::moved(from.customer.span(emit), &stages.0, &stages.1, &mut to.customer.bytes);
+            }
             let expires_from = if moved.anew && entry.member { at } else { entry.expires_from };
             to.customer.units.push(UnitEntry { unit: moved.to, emit, version: entry.version.or(moved.version), expires_from, ..*entry });
         }
@@ -294,6 +324,18 @@ impl Migration {
         }
         to.customer.orphans.extend(from.customer.orphans.iter().copied());
         for (feature, identity, complete) in &self.fresh {
+            if let Some((_, unit, entered)) = self.crossings.iter().find(|c| c.0 == *feature) {
+                // What an orphan kept may have missed changes by time; the segment's own entry has not.
+                to.customer.orphans.retain(|o| o.identity != *identity);
+                if let Some(last) = to.customer.unit(*unit).copied() {
+                    if last.member == *entered {
+                        to.crossed(new, *feature, last.since);
+                    } else {
+                        to.customer.gaps.push(Gap { feature: *feature, lack: Lack::everything(last.since) });
+                    }
+                }
+                continue;
+            }
             match to.customer.orphans.iter().position(|o| o.identity == *identity) {
                 Some(i) => {
                     let orphan = to.customer.orphans.remove(i);
@@ -447,7 +489,7 @@ fn watch_text(program: &Program, unit: &UnitKind) -> Option<String> {
         UnitKind::Waiting { segment } => {
             Some(format!("waiting of {}: {}", program.plan.unit_name(*segment), conditions(program, *segment)))
         }
-        UnitKind::Segment(_) => None,
+        UnitKind::Segment(_) | UnitKind::Stages(_) => None,
     }
 }
 
@@ -491,7 +533,10 @@ fn node_text(program: &Program, id: NodeId) -> String {
             };
             let points: Vec<String> = crate::plan::terms_of(&info.node).into_iter().map(|term| points_text(program, term)).collect();
             let (zones, features) = (zones(&program.plan, &info.node), features.collect::<Vec<_>>());
-            format!("{} {of} {} {zones:?} [{}]", info.text, points.concat(), features.join(", "))
+            // Segments and stages that its terms ask for, with what they mean.
+            let others = program.beneath[id as usize].iter().filter_map(|unit| program.plan.definition_of(*unit));
+            let others = others.map(|d| &program.plan.workspace().definitions[d.at()]).map(|d| format!(" {} {}", d.name, d.hash));
+            format!("{} {of} {} {zones:?} [{}]{}", info.text, points.concat(), features.join(", "), others.collect::<String>())
         }
     }
 }

@@ -17,6 +17,7 @@ use super::features::{
 };
 use super::score::{Score, ScorePlan, decimal_to_f64};
 use crate::lang::definition::{DefinitionKind, Which};
+use crate::limits::CROSSINGS_MAX;
 use crate::model::Currency;
 use crate::plan::Plan;
 use crate::plan::calendar::{Axis, CalendarTerm, ZoneRef};
@@ -162,6 +163,7 @@ impl Program {
                     UnitKind::Dwell { operand } | UnitKind::Keys { of: operand } => open(*operand),
                     UnitKind::ExitDelay { .. } | UnitKind::Waiting { .. } => return false,
                     UnitKind::Segment(segment) => open(segment.enter),
+                    UnitKind::Stages(stages) => stages.stages.iter().any(|(_, when)| open(*when)),
                 };
                 let wants = work.wants(self, *unit, false, Timestamp(0));
                 open || wants.holds || wants.until != Timestamp::MAX
@@ -186,9 +188,16 @@ impl Program {
                     UnitKind::Dwell { operand } | UnitKind::ExitDelay { operand, .. } | UnitKind::Keys { of: operand } => {
                         open.push(*operand)
                     }
-                    UnitKind::Waiting { .. } => {}
+                    UnitKind::Waiting { .. } | UnitKind::Stages(_) => {}
                 },
                 _ => {}
+            }
+            for unit in &self.beneath[id as usize] {
+                match &self.plan.units[*unit as usize].kind {
+                    UnitKind::Segment(segment) => open.extend(segment.exit.into_iter().chain([segment.enter])),
+                    UnitKind::Stages(stages) => open.extend(stages.stages.iter().map(|(_, when)| *when)),
+                    _ => {}
+                }
             }
         }
         features.sort_unstable();
@@ -220,6 +229,7 @@ fn spec(plan: &Plan, feature: &Feature, settings: &Settings) -> Spec {
         }),
         FeatureKind::FirstLast { which, properties } => Spec::FirstLast { which: *which, values: !properties.is_empty() },
         FeatureKind::Sequence(sequence) => Spec::Sequence(SequenceSpec { plan: sequence.clone(), buffer_max: settings.reorder_buffer }),
+        FeatureKind::Crossings { .. } => Spec::Ring { keep: Keep::Newest, capacity: CROSSINGS_MAX },
         FeatureKind::Score { definition } => match &plan.workspace().definitions[definition.at()].kind {
             DefinitionKind::Score(score) => {
                 Spec::Score(ScorePlan { half_life: score.half_life, cap: score.cap.map(|cap| decimal_to_f64(cap.0)) })
@@ -282,6 +292,7 @@ impl Loads {
                 self.whole(plan, *feature);
                 return self.node(plan, cart, &plan.nodes[*of as usize].node);
             }
+            Node::After { of, mark } => return self.term(plan, cart, *of).term(plan, cart, *mark),
             Node::InSession { session, of } => {
                 self.features.push(*session);
                 return self.term(plan, cart, *of);
@@ -331,6 +342,7 @@ impl Loads {
         match &plan.terms[term as usize] {
             TermNode::Quantity { feature, .. } => self.whole(plan, *feature),
             TermNode::Completion { feature }
+            | TermNode::Crossing { feature, .. }
             | TermNode::RingEnd { feature, .. }
             | TermNode::FirstLast { feature, .. }
             | TermNode::Score { feature } => self.features.push(*feature),
@@ -344,6 +356,7 @@ impl Loads {
             | TermNode::Trait { .. }
             | TermNode::FirstSeen
             | TermNode::Bucket(_)
+            | TermNode::Stage { .. }
             | TermNode::Key { .. }
             | TermNode::Calendar(CalendarTerm::Local { .. } | CalendarTerm::Band { .. }) => {}
         }

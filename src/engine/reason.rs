@@ -10,7 +10,7 @@ use super::value::Val;
 use crate::limits::{REASON_TEXT_BYTES_MAX, REASONS_MAX};
 use crate::model::Reason;
 use crate::plan::delays::Delays;
-use crate::plan::node::{Node, NodeId, SegmentUnit, TermId, TermNode, UnitId};
+use crate::plan::node::{Node, NodeId, SegmentUnit, StagesUnit, TermId, TermNode, UnitId};
 use crate::time::{Millis, Timestamp};
 
 /// The leaves that made the segment's condition what it is now, at most [`REASONS_MAX`]; `why` where it has delays and the like.
@@ -83,6 +83,18 @@ fn held_for(program: &Program, work: &Work, node: NodeId, t: Timestamp) -> Optio
         Node::Held { unit, .. } => work.customer.unit(unit).map(|entry| t - entry.since),
         _ => None,
     }
+}
+
+/// Why a customer moved between stages: what held of the new one, and, where it stands below, what does not of the old one.
+pub fn of_move(program: &Program, work: &mut Work, stages: &StagesUnit, (from, to): (usize, usize), t: Timestamp) -> Vec<Reason> {
+    let mut out = Vec::new();
+    if let Some((_, when)) = stages.stages.get(to) {
+        collect(program, work, *when, true, t, &mut out);
+    }
+    if let Some((_, when)) = stages.stages.get(from).filter(|_| from < to) {
+        collect(program, work, *when, false, t, &mut out);
+    }
+    out
 }
 
 /// Leaves below a node that is `held`: all of a true `and`, the false ones of a false one, and the reverse for `or`.
@@ -160,7 +172,7 @@ pub fn observed(program: &Program, work: &mut Work, id: NodeId, t: Timestamp) ->
                 None => "no key".into(),
             }
         }
-        Node::InSession { of, .. } => shown(work, *of),
+        Node::After { of, .. } | Node::InSession { of, .. } => shown(work, *of),
         Node::FirstSince { .. } => work.node(program, id, t).holds.to_string(),
         Node::Score { feature, .. } => {
             work.load(program, *feature);

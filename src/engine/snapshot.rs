@@ -10,7 +10,6 @@ use super::output::ScanCursor;
 use super::{Engine, Settings};
 use crate::ids::SetHash;
 use crate::plan::Plan;
-use crate::plan::node::UnitKind;
 use crate::time::Timestamp;
 
 /// First bytes of a saved engine: name and version of the form.
@@ -190,10 +189,7 @@ impl Engine {
         for entry in work.customer.units.iter().filter(|e| e.member) {
             let place = match activation.as_mut().filter(|_| behind) {
                 Some(activation) => activation.count(entry.unit),
-                None => match &program.plan.units[entry.unit as usize].kind {
-                    UnitKind::Segment(segment) => Some(segment.definition),
-                    _ => None,
-                },
+                None => program.plan.definition_of(entry.unit),
             };
             if let Some(definition) = place {
                 members[definition.at()] += 1;

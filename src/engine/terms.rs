@@ -5,11 +5,12 @@ use sha2::{Digest, Sha256};
 use super::evaluate::{Seen, Work, held};
 use super::features::Verdict;
 use super::motion::Side;
-use super::program::Program;
+use super::program::{Program, Spec, State};
 use super::value::{Val, relate};
 use crate::lang::definition::Rel;
 use crate::lang::display;
 use crate::model::{Decimal, Value};
+use crate::plan::feature::FeatureId;
 use crate::plan::node::{Node, NodeId, TermId, TermNode, UnitId};
 use crate::plan::{Plan, terms_of};
 use crate::time::Timestamp;
@@ -25,6 +26,7 @@ pub fn units_beneath(plan: &Plan, node: &Node) -> Box<[UnitId]> {
 
 fn units_of_term(plan: &Plan, term: TermId, units: &mut Vec<UnitId>) {
     match &plan.terms[term as usize] {
+        TermNode::Crossing { unit, .. } | TermNode::Stage { unit } => units.push(*unit),
         TermNode::Points(rules) => rules.iter().for_each(|(_, node)| units_of_node(plan, *node, units)),
         TermNode::Arithmetic { left, right, .. } => [*left, *right].into_iter().for_each(|t| units_of_term(plan, t, units)),
         TermNode::Band { of, .. } | TermNode::Age(of) => units_of_term(plan, *of, units),
@@ -112,6 +114,17 @@ impl Work {
         match latest {
             Some(until) => Verdict { holds: !of, until, approx },
             None => Verdict { holds: of, until: earliest, approx },
+        }
+    }
+
+    /// Remembers that the customer entered or left a segment.
+    pub fn crossed(&mut self, program: &Program, feature: FeatureId, since: Timestamp) {
+        self.load(program, feature);
+        if let (State::Ring(ring), Spec::Ring { keep, capacity }) =
+            (&mut self.loaded[feature as usize].state, &program.specs[feature as usize])
+            && ring.insert(*keep, *capacity, since)
+        {
+            self.mark_changed(feature);
         }
     }
 

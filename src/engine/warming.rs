@@ -270,6 +270,10 @@ impl Work {
             }
             Node::Sequence { feature, window } => self.known_sequence(program, node, *feature, *window, t),
             Node::Aged { of, window } => match &program.plan.terms[*of as usize] {
+                TermNode::Crossing { feature, .. } => match self.end_lacks(*feature) {
+                    Some(last) => self.aged(program, node, (*feature, true), *window, last, t),
+                    None => self.leaf(program, node, t).into(),
+                },
                 TermNode::RingEnd { feature, newest } => match self.end_lacks(*feature) {
                     Some(last) => self.aged(program, node, (*feature, *newest), *window, last, t),
                     None => self.leaf(program, node, t).into(),
@@ -313,6 +317,10 @@ impl Work {
     fn term_unknown(&mut self, program: &Program, term: TermId, t: Timestamp) -> Option<Timestamp> {
         match &program.plan.terms[term as usize] {
             TermNode::Quantity { feature, window, .. } => self.incomplete_until(program, *feature, *window, t, None),
+            TermNode::Crossing { feature, .. } => {
+                let last = self.end_lacks(*feature)?;
+                (!self.ring_end(*feature, true).is_some_and(|x| x >= last)).then_some(Timestamp::MAX)
+            }
             TermNode::RingEnd { feature, newest } => {
                 let last = self.end_lacks(*feature)?;
                 let known = *newest && self.ring_end(*feature, true).is_some_and(|x| x >= last);

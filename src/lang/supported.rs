@@ -41,9 +41,7 @@ pub(crate) enum Form {
 
 /// Form and how a message calls it.
 const NOT_EVALUATED: &[(Form, &str)] = &[
-    (Form::Stages, "`stages`"),
     (Form::SequencePerSince, "`since last` of a sequence `per` a key"),
-    (Form::Crossed, "`entered segment` and `left segment`"),
     (Form::Rank, "`in top` and `in bottom`"),
     (Form::Ntile, "`ntile`"),
     (Form::BackfillReplay, "`backfill replay`"),

@@ -114,7 +114,7 @@ impl<'w> Builder<'w> {
                 }
                 // Built where it is used.
                 DefinitionKind::Points(_) => {}
-                DefinitionKind::Stages(_) => refused("`stages`"),
+                DefinitionKind::Stages(stages) => self.stages(index, stages),
             }
         }
         self.edges()
@@ -135,8 +135,10 @@ impl<'w> Builder<'w> {
         let emit = segment.emit.iter().map(|field| (field.name.as_str().into(), self.term(&field.term))).collect();
         let delays = self.delays(segment, when, exit, enter);
         let unit = self.units.len() as UnitId;
-        self.units
-            .push(Unit { kind: UnitKind::Segment(SegmentUnit { definition, when, exit, enter, delays, emit }), dependents: Vec::new() });
+        self.units.push(Unit {
+            kind: UnitKind::Segment(SegmentUnit { definition, when, exit, enter, delays, emit, crossings: [None; 2] }),
+            dependents: Vec::new(),
+        });
         self.unit_of[definition.at()] = Some(unit);
     }
 
@@ -240,7 +242,7 @@ impl<'w> Builder<'w> {
                 Node::Has { of: self.term(of), filter: filter::compile(filter, &inner) }
             }
             Expr::Sequence(sequence) => self.sequence(sequence),
-            Expr::Crossed { .. } => refused("`entered segment`"),
+            Expr::Crossed { direction, segment, window } => self.crossed(*direction, *segment, window),
             Expr::Consent(purpose) => self.consent(*purpose),
             Expr::NofM { .. } | Expr::Anniversary { .. } => refused("a condition by the calendar that is none"),
             Expr::Rank { .. } => refused("a rank"),
@@ -431,7 +433,7 @@ impl<'w> Builder<'w> {
             Term::Band { of, bounds } => TermNode::Band { of: self.term(of), bounds: bounds.clone().into() },
             Term::Points(definition) => TermNode::Points(self.points(*definition)),
             Term::Bucket(salt) => TermNode::Bucket(self.salt(salt)),
-            Term::Stage(_) => refused("`stage`"),
+            Term::Stage(definition) => self.stage(*definition),
             Term::Ntile { .. } => refused("`ntile`"),
             Term::Key => TermNode::Key { unit: self.keys_unit() },
         };
@@ -467,7 +469,7 @@ pub(super) fn age_window(window: &Window) -> AgeWindow {
 /// Terms that a condition reads.
 pub(crate) fn terms_of(node: &Node) -> Vec<TermId> {
     match node {
-        Node::Compare { left, right, .. } => vec![*left, *right],
+        Node::Compare { left, right, .. } | Node::After { of: left, mark: right } => vec![*left, *right],
         Node::Between { of, low, high } => vec![*of, *low, *high],
         Node::Member { of, .. }
         | Node::HalfOpen { of, .. }

@@ -29,6 +29,7 @@ impl Builder<'_> {
 
     fn feature_cost(&self, feature: FeatureId) -> u32 {
         match &self.features[feature as usize].kind {
+            FeatureKind::Crossings { .. } => 4,
             FeatureKind::Counter { .. } | FeatureKind::Session => 3,
             FeatureKind::Ring { .. } | FeatureKind::FirstLast { .. } => 5,
             FeatureKind::Extremes { .. } => 8,
@@ -55,6 +56,8 @@ impl Builder<'_> {
             // The customer's bucket is a hash that is computed once a record.
             TermNode::Bucket(_) => 6,
             TermNode::Band { of, .. } => 1 + self.term_cost(*of),
+            TermNode::Crossing { .. } => 4,
+            TermNode::Stage { .. } => 2,
             TermNode::Points(rules) => rules.iter().map(|(_, node)| self.cost(*node)).sum(),
             TermNode::Age(of) => 1 + self.term_cost(*of),
         }

@@ -76,6 +76,17 @@ impl Builder<'_> {
                     ways((*operand, true), (*operand, false))
                 }
                 UnitKind::Waiting { .. } => {}
+                UnitKind::Stages(stages) => {
+                    for (_, when) in &stages.stages {
+                        for up in [true, false] {
+                            self.reads(*when, up, &mut |source, matters| {
+                                if matters.at_all {
+                                    found.push((source, ALWAYS, ALWAYS));
+                                }
+                            });
+                        }
+                    }
+                }
                 UnitKind::Segment(s) => match (&s.delays, s.exit) {
                     (Some(delays), _) => self.delayed_reads(s, delays, &mut found),
                     (None, None) => ways((s.when, true), (s.when, false)),
@@ -251,6 +262,7 @@ impl Builder<'_> {
                 self.term_sources(*right, tell);
             }
             TermNode::Age(of) | TermNode::Band { of, .. } => self.term_sources(*of, tell),
+            TermNode::Crossing { unit, .. } | TermNode::Stage { unit } => tell(Source::Unit(*unit)),
             TermNode::Points(rules) => {
                 for (_, node) in rules {
                     for up in [true, false] {

@@ -117,6 +117,11 @@ pub enum FeatureKind {
         definition: DefinitionIndex,
     },
     Sequence(SequencePlan),
+    /// `since` of the newest entries into a segment, or exits from it; fed by the machine.
+    Crossings {
+        definition: DefinitionIndex,
+        entered: bool,
+    },
     /// Per local period, or between dates: the newest `keep` periods, the running one included; `bound` as for distinct values.
     Periods {
         axis: Axis,

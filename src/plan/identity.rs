@@ -42,7 +42,7 @@ pub(super) fn meanings(builder: &Builder) -> Vec<Meaning> {
             text = format!("{text} #{id} of {}", builder.workspace.hash);
         }
         let kept = match &feature.kind {
-            FeatureKind::Score { .. } | FeatureKind::Sequence(_) => String::new(),
+            FeatureKind::Score { .. } | FeatureKind::Sequence(_) | FeatureKind::Crossings { .. } => String::new(),
             kind => format!("{kind:?}"),
         };
         out.push(Meaning { text: text.into(), kept: kept.into(), own: own.is_some() });
@@ -72,6 +72,10 @@ fn meaning(builder: &Builder, id: FeatureId, feature: &Feature) -> String {
         FeatureKind::Sequence(s) => format!("sequence {:?} {:?} {:?}", s.steps, s.absence, s.total),
         FeatureKind::Periods { axis, values, .. } => format!("periods {axis:?} {values:?}"),
         FeatureKind::Session => "session".to_owned(),
+        // As published, whatever the segment meant at the time.
+        FeatureKind::Crossings { definition, entered } => {
+            format!("{} {}", if *entered { "entries into" } else { "exits from" }, builder.workspace.definitions[definition.at()].name)
+        }
     };
     // The mark is among what feeds it.
     let within = (feature.within.session, &feature.within.key);
@@ -100,7 +104,7 @@ pub(super) fn horizons(plan: &Plan) -> Vec<Option<Millis>> {
                 _ => widen(*feature, None),
             },
             Node::Aged { of, window: w } => {
-                if let TermNode::RingEnd { feature, newest: true } = &plan.terms[*of as usize] {
+                if let TermNode::RingEnd { feature, newest: true } | TermNode::Crossing { feature, .. } = &plan.terms[*of as usize] {
                     widen(*feature, window(*feature, w.far));
                 }
             }
@@ -112,6 +116,11 @@ pub(super) fn horizons(plan: &Plan) -> Vec<Option<Millis>> {
     for (id, term) in plan.terms.iter().enumerate() {
         match term {
             TermNode::Quantity { feature, window: w, .. } => widen(*feature, window(*feature, w.far)),
+            TermNode::Crossing { feature, .. } => {
+                if !only_aged(plan, id as TermId) {
+                    widen(*feature, None);
+                }
+            }
             TermNode::RingEnd { feature, newest } => {
                 if !*newest || !only_aged(plan, id as TermId) {
                     widen(*feature, None);

@@ -22,6 +22,7 @@ mod report_calendar;
 pub mod schema;
 pub mod selector;
 pub mod sequence;
+mod stages;
 mod subsets;
 mod threshold;
 
@@ -34,12 +35,12 @@ use build::Builder;
 pub use calendar_build::Zones;
 use feature::{Edge, Feature, FeatureKind};
 use filter::{Operand, Scope};
-use node::{NodeInfo, TermNode, Unit, UnitId, UnitKind};
+use node::{NodeInfo, SegmentUnit, StagesUnit, TermNode, Unit, UnitId, UnitKind};
 use schema::Schema;
 use selector::{CartRoute, Fed, Feed, Role, Route, RouteSelector};
 use walk::{LINE_NAMES, Used};
 
-use crate::ids::{EventIndex, PropertyIndex};
+use crate::ids::{DefinitionIndex, EventIndex, PropertyIndex};
 use crate::lang::Workspace;
 use crate::lang::definition::EventRef;
 use crate::model::{Property, Type};
@@ -149,7 +150,19 @@ impl Plan {
 
     /// A feature as people know it; the one after all others is the cart.
     pub fn feature_name(&self, id: feature::FeatureId) -> String {
-        if (id as usize) < self.features.len() { report::feature(self, id) } else { "cart".into() }
+        match (id as usize).checked_sub(self.features.len()) {
+            None => report::feature(self, id),
+            Some(0) => "cart".into(),
+            Some(_) => "lists".into(),
+        }
+    }
+
+    /// The segment or the stages that a unit is.
+    pub fn definition_of(&self, unit: UnitId) -> Option<DefinitionIndex> {
+        match &self.units[unit as usize].kind {
+            UnitKind::Segment(SegmentUnit { definition, .. }) | UnitKind::Stages(StagesUnit { definition, .. }) => Some(*definition),
+            _ => None,
+        }
     }
 
     /// The unit of a dwell or segment as people know it.
@@ -159,7 +172,9 @@ impl Plan {
             UnitKind::Keys { of } => format!("keys of `{}`", self.nodes[*of as usize].text),
             UnitKind::ExitDelay { segment, .. } => format!("exit delay of {}", self.unit_name(*segment)),
             UnitKind::Waiting { segment } => format!("waiting change of {}", self.unit_name(*segment)),
-            UnitKind::Segment(s) => self.workspace.definitions[s.definition.at()].name.clone(),
+            UnitKind::Segment(SegmentUnit { definition, .. }) | UnitKind::Stages(StagesUnit { definition, .. }) => {
+                self.workspace.definitions[definition.at()].name.clone()
+            }
         }
     }
 }

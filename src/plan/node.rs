@@ -83,6 +83,11 @@ pub enum Node {
     FirstSince {
         feature: FeatureId,
     },
+    /// An instant after another, or after nothing.
+    After {
+        of: TermId,
+        mark: TermId,
+    },
     /// A score against a constant.
     Score {
         feature: FeatureId,
@@ -209,6 +214,15 @@ pub enum TermNode {
         unit: UnitId,
     },
     Calendar(CalendarTerm),
+    /// When the customer last entered, or left, a segment: the newest published `since` of such a change.
+    Crossing {
+        feature: FeatureId,
+        unit: UnitId,
+    },
+    /// The published stage.
+    Stage {
+        unit: UnitId,
+    },
     /// How many of the bounds, which ascend, a value has reached.
     Band {
         of: TermId,
@@ -246,6 +260,7 @@ pub enum UnitKind {
         segment: UnitId,
     },
     Segment(SegmentUnit),
+    Stages(StagesUnit),
     /// The keys for which `of`, a [`Node::SomeKey`], holds, in the order in which they came to hold (LANGUAGE.md R51). It is looked at whenever
     /// one may turn, and tells nobody.
     Keys {
@@ -263,4 +278,28 @@ pub struct SegmentUnit {
     /// Rules beside the conditions, if there are any.
     pub delays: Option<Box<Delays>>,
     pub emit: Vec<(Arc<str>, TermId)>,
+    /// Features that remember its exits and its entries, where some condition asks for them.
+    pub crossings: [Option<FeatureId>; 2],
+}
+
+/// Exactly one holds: the first from the top, else the last.
+#[derive(Clone, Debug)]
+pub struct StagesUnit {
+    pub definition: DefinitionIndex,
+    /// From top to bottom.
+    pub stages: Vec<(Arc<str>, NodeId)>,
+    pub otherwise: Arc<str>,
+}
+
+impl StagesUnit {
+    /// Place of a stage from the top, the number of conditions for `otherwise`.
+    pub fn place(&self, name: &str) -> Option<usize> {
+        let found = self.stages.iter().position(|(stage, _)| **stage == *name);
+        found.or((*self.otherwise == *name).then_some(self.stages.len()))
+    }
+
+    /// By place from the top; any other place is `otherwise`.
+    pub fn name(&self, place: usize) -> &Arc<str> {
+        self.stages.get(place).map_or(&self.otherwise, |(name, _)| name)
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Plan;
 use super::delays::{self, Delays};
 use super::feature::{Feature, FeatureId, FeatureKind, Keep, Quantity};
-use super::node::{Node, NodeId, SegmentUnit, TermId, TermNode, UnitKind};
+use super::node::{Node, NodeId, SegmentUnit, StagesUnit, TermId, TermNode, UnitKind};
 use super::window::AgeWindow;
 use crate::lang::definition::{DefinitionKind, Which, Workspace};
 use crate::lang::display;
@@ -43,12 +43,17 @@ pub(super) struct Reads {
 pub(super) fn report(plan: &Plan) -> Vec<SegmentReport> {
     let mut all: Vec<(usize, Reads)> = Vec::new();
     for (i, unit) in plan.units.iter().enumerate() {
-        let UnitKind::Segment(segment) = &unit.kind else { continue };
         let mut reads = Reads::default();
-        reads.node(plan, segment.enter);
-        segment.exit.iter().for_each(|exit| reads.node(plan, *exit));
-        segment.delays.iter().for_each(|delays| reads.delays(plan, segment, delays));
-        segment.emit.iter().for_each(|(_, term)| reads.term(plan, *term));
+        match &unit.kind {
+            UnitKind::Segment(segment) => {
+                reads.node(plan, segment.enter);
+                segment.exit.iter().for_each(|exit| reads.node(plan, *exit));
+                segment.delays.iter().for_each(|delays| reads.delays(plan, segment, delays));
+                segment.emit.iter().for_each(|(_, term)| reads.term(plan, *term));
+            }
+            UnitKind::Stages(stages) => stages.stages.iter().for_each(|(_, when)| reads.node(plan, *when)),
+            _ => continue,
+        }
         all.push((i, reads));
     }
     let mut users: BTreeMap<FeatureId, usize> = BTreeMap::new();
@@ -60,23 +65,36 @@ pub(super) fn report(plan: &Plan) -> Vec<SegmentReport> {
 }
 
 fn one(plan: &Plan, unit: usize, reads: &Reads, users: &BTreeMap<FeatureId, usize>, cart_users: usize) -> SegmentReport {
-    let UnitKind::Segment(unit) = &plan.units[unit].kind else { unreachable!("only segments are reported") };
+    let (UnitKind::Segment(SegmentUnit { definition, .. }) | UnitKind::Stages(StagesUnit { definition, .. })) = &plan.units[unit].kind
+    else {
+        unreachable!("only segments and stages are reported")
+    };
     let workspace: &Workspace = plan.workspace();
-    let definition = &workspace.definitions[unit.definition.at()];
-    let DefinitionKind::Segment(segment) = &definition.kind else { unreachable!("a unit of a segment is one") };
-    let when = display::condition(workspace, &segment.when);
+    let definition = &workspace.definitions[definition.at()];
     let mut lines = vec![("version".to_string(), definition.hash.to_string())];
     let mut line = |heading: &str, text: String| lines.push((heading.to_string(), text));
-    match &segment.exit_when {
-        None => {
-            line("enters", format!("when {when}{}", reads.enters));
-            line("leaves", format!("when that no longer holds{}", reads.leaves));
+    match &definition.kind {
+        DefinitionKind::Segment(segment) => {
+            let when = display::condition(workspace, &segment.when);
+            match &segment.exit_when {
+                None => {
+                    line("enters", format!("when {when}{}", reads.enters));
+                    line("leaves", format!("when that no longer holds{}", reads.leaves));
+                }
+                Some(exit) => {
+                    let exit = display::condition(workspace, exit);
+                    line("enters", format!("when {when}, and not while {exit}{}", reads.enters));
+                    line("leaves", format!("when {exit}{}", reads.leaves));
+                }
+            }
         }
-        Some(exit) => {
-            let exit = display::condition(workspace, exit);
-            line("enters", format!("when {when}, and not while {exit}{}", reads.enters));
-            line("leaves", format!("when {exit}{}", reads.leaves));
+        DefinitionKind::Stages(stages) => {
+            for (stage, when) in &stages.stages {
+                line("stage", format!("{stage} when {}", display::condition(workspace, when)));
+            }
+            line("stage", format!("{} otherwise, also before the first record", stages.otherwise));
         }
+        DefinitionKind::Score(_) | DefinitionKind::Points(_) => unreachable!("a unit of a segment or of stages is one"),
     }
     line(
         "time",
@@ -176,6 +194,10 @@ fn kind(plan: &Plan, feature: &Feature, of: String) -> String {
         }
         FeatureKind::Session => "session 12 B".into(),
         FeatureKind::Periods { .. } => super::report_calendar::feature(&feature.kind, &of),
+        FeatureKind::Crossings { definition, entered } => {
+            let way = if *entered { "entries into" } else { "exits from" };
+            format!("{way} {} up to {} B", plan.workspace().definitions[definition.at()].name, 2 + 5 * crate::limits::CROSSINGS_MAX)
+        }
         FeatureKind::Score { definition } => format!("score({}) 15 B", plan.workspace().definitions[definition.at()].name),
     }
 }
@@ -219,6 +241,7 @@ impl Reads {
                 self.features.insert(*feature);
                 subsets::reads(self, plan, *feature);
             }
+            Node::After { of, mark } => [of, mark].into_iter().for_each(|t| self.term(plan, *t)),
             Node::InSession { session, of } => {
                 self.features.insert(*session);
                 self.time.insert(subsets::SESSION_ENDS.into());
@@ -267,6 +290,13 @@ impl Reads {
     pub(super) fn term(&mut self, plan: &Plan, id: TermId) {
         match &plan.terms[id as usize] {
             TermNode::Literal(_) | TermNode::FirstSeen | TermNode::Key { .. } | TermNode::Bucket(_) => {}
+            TermNode::Crossing { feature, unit } => {
+                self.features.insert(*feature);
+                self.time.insert(format!("with segment {}", plan.unit_name(*unit)));
+            }
+            TermNode::Stage { unit } => {
+                self.time.insert(format!("with stages {}", plan.unit_name(*unit)));
+            }
             TermNode::Points(rules) => rules.iter().for_each(|(_, node)| self.node(plan, *node)),
             TermNode::Band { of, .. } => self.term(plan, *of),
             TermNode::Trait { index, .. } => {

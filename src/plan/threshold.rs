@@ -20,6 +20,7 @@ pub fn of(workspace: &Workspace, expr: &Expr) -> String {
         Expr::Anniversary { days, .. } => format!("in next {days}d"),
         Expr::TimeIn { window: TimeWindow::NextFull { n, unit }, .. } => format!("in next {n} full {}", display::plural(*unit)),
         Expr::HeldFor { at_least, .. } => at_least.to_string(),
+        Expr::Crossed { window, .. } => age(window),
         Expr::Sequence(Sequence { window, .. }) | Expr::EventIn { window, .. } | Expr::TimeIn { window: TimeWindow::Past(window), .. } => {
             age(window)
         }

@@ -40,6 +40,11 @@ impl Ring {
         self.times.last().map(|ts| Timestamp(*ts))
     }
 
+    /// The newest at or before an instant.
+    pub fn newest_until(&self, t: Timestamp) -> Option<Timestamp> {
+        self.times.iter().rev().find(|ts| **ts <= t.0).map(|ts| Timestamp(*ts))
+    }
+
     pub fn oldest(&self) -> Option<Timestamp> {
         self.times.first().map(|ts| Timestamp(*ts))
     }

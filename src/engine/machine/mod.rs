@@ -6,6 +6,7 @@
 //! Here are dwells and segments that follow their conditions alone; those with delays and the like are stepped by [`delayed`].
 
 mod delayed;
+pub mod stages;
 mod wish;
 
 use std::sync::Arc;
@@ -149,6 +150,8 @@ pub struct Without {
     would: bool,
     /// Of a segment with delays and the like.
     delayed: Option<delayed::Without>,
+    /// Of stages.
+    stage: Option<usize>,
 }
 
 /// Before a record is applied: puts what is due at its clock on the agenda, since the record may be what it owes its turn to, and tells what
@@ -183,10 +186,15 @@ fn one_without(program: &Program, work: &mut Work, unit: UnitId, t: Timestamp) -
     let member = work.customer.is_member(unit);
     if let Some(machine) = machine(program, unit) {
         let delayed = machine.without(work, t)?;
-        return Some(Without { unit, would: member, delayed: Some(delayed) });
+        return Some(Without { unit, would: member, delayed: Some(delayed), stage: None });
+    }
+    if let UnitKind::Stages(stages) = &program.plan.units[unit as usize].kind {
+        let wanted = work.stage_wanted(program, stages, t, Work::node);
+        let moves = work.stage_moves(unit, stages, wanted);
+        return moves.then_some(Without { unit, would: member, delayed: None, stage: wanted.place });
     }
     let would = work.wants(program, unit, member, t).holds;
-    (would != member).then_some(Without { unit, would, delayed: None })
+    (would != member).then_some(Without { unit, would, delayed: None, stage: None })
 }
 
 fn machine(program: &Program, unit: UnitId) -> Option<Machine<'_>> {
@@ -218,6 +226,11 @@ pub fn run(
             let (turned, next) = work.look_at_keys(program, unit, of, t);
             stepped.turned |= turned;
             stepped.moved |= work.customer.set_deadline(unit, next);
+            continue;
+        }
+        if let UnitKind::Stages(of) = &program.plan.units[unit as usize].kind {
+            let without = without.iter().find(|w| w.unit == unit).and_then(|w| w.stage);
+            stages::step(program, work, agenda, (unit, of), without, step, &mut stepped, members, out);
             continue;
         }
         if let Some(machine) = machine(program, unit) {
@@ -295,7 +308,7 @@ fn turn(
             }
             since
         }
-        UnitKind::Keys { .. } | UnitKind::Waiting { .. } => step.at(),
+        UnitKind::Keys { .. } | UnitKind::Waiting { .. } | UnitKind::Stages(_) => step.at(),
         UnitKind::Segment(segment) => {
             let (since, cause, corrects) = match step {
                 Step::Timer { deadline } => {
@@ -352,6 +365,7 @@ fn reads_only_segments(program: &Program, unit: UnitId) -> bool {
             let consent = segment.delays.as_ref().and_then(|delays| delays.consent);
             [Some(segment.enter), consent].into_iter().flatten().all(|node| only(program, node))
         }
+        UnitKind::Stages(stages) => stages.stages.iter().all(|(_, node)| only(program, *node)),
         UnitKind::Waiting { .. } | UnitKind::Keys { .. } => false,
     }
 }
@@ -402,6 +416,9 @@ fn publish(
     };
     work.customer.seq += 1;
     work.customer.set_unit(UnitEntry::new(unit, entered, since, origin));
+    if let Some(feature) = segment.crossings[usize::from(entered)] {
+        work.crossed(program, feature, since);
+    }
     let count = &mut members[segment.definition.at()];
     *count = if entered { count.saturating_add(1) } else { count.saturating_sub(1) };
     let until = match decided.cause {
@@ -518,7 +535,14 @@ fn value_weight(value: &Value) -> usize {
 pub fn memberships(program: &Program, work: &Work) -> Vec<Membership> {
     let mut out = Vec::new();
     for entry in work.customer.units.iter().filter(|e| e.member) {
-        let UnitKind::Segment(segment) = &program.plan.units[entry.unit as usize].kind else { continue };
+        let segment = match &program.plan.units[entry.unit as usize].kind {
+            UnitKind::Segment(segment) => segment,
+            UnitKind::Stages(of) => {
+                out.extend(stages::membership(program, work, entry.unit, of, &work.id.as_str().into()));
+                continue;
+            }
+            _ => continue,
+        };
         let definition = &program.plan.workspace().definitions[segment.definition.at()];
         let mut values = Reader::new(work.customer.span(entry.emit));
         out.push(Membership {

@@ -3,6 +3,7 @@
 
 use super::eval::{View, stage_name};
 use super::machine::{self, Wish};
+use super::walk::{self, Visit};
 use super::{Customer, LastChange, Origin, Rules, change_id, instants, keys};
 use crate::engine::output::{Outputs, Published};
 use crate::ids::Position;
@@ -112,7 +113,7 @@ impl Step<'_> {
             Before::Record { record, .. } => self.in_order(customer).then_some(record.ts),
             Before::Timer => {
                 let mut named = Vec::new();
-                parents.iter().for_each(|e| segments_in(e, &mut named));
+                parents.iter().for_each(|e| named_in(&self.rules.workspace.definitions, e, &mut named));
                 let those = self.moved.iter().filter(|(i, since)| named.contains(i) && *since < self.t);
                 those.map(|(_, since)| *since).max()
             }
@@ -308,6 +309,7 @@ impl Step<'_> {
         };
         let machine = &mut customer.machines[i];
         (machine.stage_before, machine.stage) = (published, now);
+        self.moved.push((i, since));
         let kind = ChangeKind::Moved { from: stage_name(stages, published).into(), to: stage_name(stages, now).into() };
         self.change(i, definition, customer, kind, since, cause, last.filter(|_| late));
         true
@@ -370,12 +372,34 @@ impl Step<'_> {
     }
 }
 
-/// Segments that a condition refers to by `in segment`.
-fn segments_in(expr: &Expr, out: &mut Vec<usize>) {
-    match expr {
-        Expr::And(all) | Expr::Or(all) => all.iter().for_each(|e| segments_in(e, out)),
-        Expr::Not(e) | Expr::HeldFor { of: e, .. } => segments_in(e, out),
-        Expr::InSegment(index) => out.push(index.at()),
-        _ => {}
+/// Segments and stages that a condition refers to in any way: what it turns with takes their `since` (R12, R35).
+fn named_in(definitions: &[Definition], of: &Expr, out: &mut Vec<usize>) {
+    #[derive(Default)]
+    struct Named {
+        changes: Vec<usize>,
+        points: Vec<usize>,
+    }
+    impl<'a> Visit<'a> for Named {
+        fn expr(&mut self, of: &'a Expr) {
+            match of {
+                Expr::InSegment(index) | Expr::Crossed { segment: index, .. } => self.changes.push(index.at()),
+                _ => {}
+            }
+        }
+        fn term(&mut self, of: &'a Term) {
+            match of {
+                Term::Stage(index) => self.changes.push(index.at()),
+                Term::Points(index) => self.points.push(index.at()),
+                _ => {}
+            }
+        }
+    }
+    let mut named = Named::default();
+    walk::expr(of, &mut named);
+    out.extend(named.changes);
+    for index in named.points {
+        if let DefinitionKind::Points(points) = &definitions[index].kind {
+            points.rules.iter().for_each(|(_, of)| named_in(definitions, of, out));
+        }
     }
 }
