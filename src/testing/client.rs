@@ -211,8 +211,9 @@ impl MemoryClient {
             let mut flight = flight;
             match self.step(&mut flight) {
                 None => {
-                    // Records go out in batches.
-                    if !matches!(flight.step, Step::Send(..)) || self.rng.u8(..8) == 0 {
+                    // Records go out in batches, larger ones where there are many: a transaction has to end within its time-out.
+                    let records: usize = flight.transaction.parts.iter().map(|part| part.records.len()).sum();
+                    if !matches!(flight.step, Step::Send(..)) || self.rng.usize(..8.max(records / 40)) == 0 {
                         flight.at = self.later() + Millis(1);
                     }
                     self.flight = Some(flight);
