@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use segmentd::lang::{Code, Compiled, SourceFile, compile};
+use segmentd::lang::{Code, Compiled, SourceFile, compile, format};
 
 fn directory() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/diagnostics")
@@ -209,8 +209,26 @@ fn no_text_makes_the_compiler_panic() {
         let text = String::from_utf8_lossy(&text).into_owned();
         let result = std::panic::catch_unwind(|| {
             let compiled = compile(&[SourceFile::new("a.seg", text.clone()), SourceFile::new("b.seg", catalogue.clone())]);
-            compiled.workspace.is_none() == compiled.errors().next().is_some() && !shown(&compiled).contains('\u{0}')
+            // What can be laid out stays as it is the second time.
+            let laid_out = |text: &str| format::format(&SourceFile::new("a.seg", text)).ok();
+            let stable = laid_out(&text).is_none_or(|once| laid_out(&once).as_ref() == Some(&once));
+            stable && compiled.workspace.is_none() == compiled.errors().next().is_some() && !shown(&compiled).contains('\u{0}')
         });
         assert_eq!(result.ok(), Some(true), "seed {seed}: {text:?}");
     }
+}
+
+/// One message each, however far beyond the limit the text is.
+#[test]
+fn limits_are_told_once() {
+    let errors = |files: &[SourceFile]| compile(files).errors().map(|d| (d.code, d.message.clone())).collect::<Vec<_>>();
+    let many: String = (0..100_000).map(|i| format!("segment s{i} {{ when everyone }}\n")).collect();
+    let told = errors(&[SourceFile::new("a.seg", many)]);
+    assert_eq!(told.len(), 1, "{:?}", told.first());
+    assert_eq!(told[0], (Code::E14, "the workspace has more than 20000 definitions".into()));
+    let told = errors(&[SourceFile::new("a.seg", "# ".repeat(5 << 20))]);
+    assert_eq!(told.iter().map(|(code, _)| *code).collect::<Vec<_>>(), [Code::E14]);
+    let deep = format!("segment a {{ when {}everyone{} }}", "(".repeat(100_000), ")".repeat(100_000));
+    let told = errors(&[SourceFile::new("a.seg", deep)]);
+    assert_eq!(told[0].0, Code::E14, "{told:?}");
 }
