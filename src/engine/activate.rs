@@ -298,3 +298,6 @@ impl Activation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
