@@ -4,7 +4,7 @@
 //! [`Meaning`](crate::plan::Meaning). A feature that keeps more than before takes what is there and says what it may lack, a new one lacks everything so far, one that
 //! nobody reads becomes an orphan. What is unchanged keeps its bytes, its deadline and its published state, and is not looked at.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::customer::{FeatureEntry, Span, TraitEntry, UnitEntry};
 use super::evaluate::Work;
@@ -78,7 +78,7 @@ impl Migration {
     pub fn new(old: &Program, new: &Program) -> Migration {
         let same_setting = setting(&old.plan) == setting(&new.plan);
         let (traits, same_traits) = traits(&old.plan, &new.plan);
-        let by_name: HashMap<&str, DefinitionIndex> =
+        let by_name: BTreeMap<&str, DefinitionIndex> =
             new.plan.workspace().definitions.iter().enumerate().map(|(i, d)| (d.name.as_str(), DefinitionIndex(i as u32))).collect();
         let definitions = old.plan.workspace().definitions.iter().map(|d| {
             let to = *by_name.get(d.name.as_str())?;
@@ -102,7 +102,7 @@ impl Migration {
     }
 
     fn match_units(&mut self, old: &Program, new: &Program, same_setting: bool) {
-        let mut watched: HashMap<String, UnitId> = HashMap::new();
+        let mut watched: BTreeMap<String, UnitId> = BTreeMap::new();
         for (unit, u) in new.plan.units.iter().enumerate() {
             if let Some(text) = watch_text(new, &u.kind) {
                 watched.insert(text, unit as UnitId);
@@ -168,7 +168,7 @@ impl Migration {
     }
 
     fn match_features(&mut self, old: &Program, new: &Program) {
-        let meanings: HashMap<&str, FeatureId> = new.plan.meanings.iter().enumerate().map(|(i, m)| (&*m.text, i as FeatureId)).collect();
+        let meanings: BTreeMap<&str, FeatureId> = new.plan.meanings.iter().enumerate().map(|(i, m)| (&*m.text, i as FeatureId)).collect();
         let mut known = vec![false; new.plan.features.len()];
         for (i, meaning) in old.plan.meanings.iter().enumerate() {
             let fate = match meanings.get(&*meaning.text) {
