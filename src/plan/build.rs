@@ -112,8 +112,10 @@ impl<'w> Builder<'w> {
                 DefinitionKind::Score(_) => {
                     self.score(index);
                 }
-                // Built where it is used.
-                DefinitionKind::Points(_) => {}
+                // Like a score it counts from its definition on, not from when somebody asks for it.
+                DefinitionKind::Points(_) => {
+                    self.points(index);
+                }
                 DefinitionKind::Stages(stages) => self.stages(index, stages),
             }
         }

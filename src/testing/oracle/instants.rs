@@ -216,9 +216,12 @@ pub fn candidates(rules: &Rules, customer: &Customer, after: Timestamp, through:
 fn turns(rules: &Rules, customer: &Customer, after: Timestamp, through: Timestamp, out: &mut Vec<Timestamp>) {
     // Before its first record nothing can turn.
     let from = after.max(customer.first_seen).min(through);
+    // The end of the span is an instant like any other.
+    if through > from {
+        out.push(through);
+    }
     let mut grid: Vec<Timestamp> = vec![from];
     grid.extend(out.iter().copied().filter(|t| *t > from));
-    grid.push(through);
     for (i, leaf) in &rules.constants.decaying {
         let holds = |t: Timestamp| View { rules, customer, t, zone: rules.zones[*i], key: None }.holds(leaf);
         for pair in grid.windows(2) {
