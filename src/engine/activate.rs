@@ -298,6 +298,3 @@ impl Activation {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -7,7 +7,7 @@ use super::delays::{self, Delays};
 use super::feature::{Feature, FeatureId, FeatureKind, Keep, Quantity};
 use super::node::{Node, NodeId, SegmentUnit, StagesUnit, TermId, TermNode, UnitKind};
 use super::window::AgeWindow;
-use crate::lang::definition::{DefinitionKind, Which, Workspace};
+use crate::lang::definition::{Backfill, DefinitionKind, Which, Workspace};
 use crate::lang::display;
 use crate::time::Millis;
 
@@ -117,9 +117,11 @@ fn one(plan: &Plan, unit: usize, reads: &Reads, users: &BTreeMap<FeatureId, usiz
     state.extend(reads.machine.iter().cloned());
     line("state", list(state.into_iter()));
     line("touched", touched(plan, reads));
+    let begins_empty = matches!(&definition.kind, DefinitionKind::Segment(s) if s.backfill == Backfill::None);
     line(
         "history",
         match (reads.longest, reads.ever) {
+            _ if begins_empty => "begins empty with the definition (`backfill none`)".into(),
             (_, true) => "complete only from the first record on (`ever`)".into(),
             (Some(longest), false) => format!("complete {longest} after the first record"),
             (None, false) => "complete at once".into(),

@@ -1,17 +1,21 @@
-use super::*;
-use crate::engine::Settings;
-use crate::engine::batch::Batch;
-use crate::engine::output::Published;
-use crate::lang::SourceFile;
-use crate::model::{Cause, Value};
-use crate::segtest::script::{EPOCH, RecordBody, RecordStep};
-use crate::testing::against::Feed;
-use crate::time::Millis;
+//! Changes of definitions by themselves: another catalogue, a scan that records hurry, what warms up; what `.segtest` files cannot say.
+
+use std::sync::Arc;
+
+use segmentd::engine::batch::Batch;
+use segmentd::engine::output::{Outputs, Published};
+use segmentd::engine::{Activated, Busy, Engine, Settings};
+use segmentd::lang::SourceFile;
+use segmentd::model::{Cause, Value};
+use segmentd::plan::Plan;
+use segmentd::segtest::script::{EPOCH, RecordBody, RecordStep};
+use segmentd::testing::against::Feed;
+use segmentd::time::{Millis, Timestamp};
 
 const MINUTE: i64 = 60_000;
 
 fn plan(text: &str) -> Arc<Plan> {
-    let compiled = crate::lang::compile(&[SourceFile::new("set.seg", text)]);
+    let compiled = segmentd::lang::compile(&[SourceFile::new("set.seg", text)]);
     let errors: Vec<String> = compiled.errors().map(ToString::to_string).collect();
     Arc::new(Plan::compile(Arc::new(compiled.workspace.unwrap_or_else(|| panic!("{}", errors.join("\n"))))))
 }
