@@ -13,8 +13,8 @@ use super::lower::{Absence, Checked, Lower, Stop, lone_name};
 use super::selectors::{Selected, path_span, same_kind};
 use super::terms::{Place, check_periods, events_of, lower_which, may_be_unknown};
 use super::types::Ty;
-use super::warnings;
 use super::windows::lower_unit;
+use super::{never, warnings};
 use crate::limits::{QUANTIFIER_MAX, SEQUENCE_STEPS_MAX};
 use crate::model::{Type, Value};
 
@@ -147,8 +147,11 @@ impl<'t> Lower<'t, '_> {
         if and != self.negated {
             warnings::neighbours(self, &operands, unknown_from, absence_from);
         }
-        if and && !self.in_filter() {
-            warnings::contradictions(self, &operands);
+        if and {
+            never::contradictions(self, &operands);
+        }
+        if !and && !self.in_filter() {
+            never::tautologies(self, &operands);
         }
         let mut flat = Vec::new();
         for (operand, _) in operands {
@@ -273,6 +276,9 @@ impl<'t> Lower<'t, '_> {
                 check_periods(self, *n, *m, *periods)?;
                 let unit = lower_unit(*unit);
                 self.retention(&Window::Full { n: m - 1, unit }, &selected.selector, *periods)?;
+                if absent && !self.in_filter() {
+                    self.absences.push(Absence { events, text, within: None, span });
+                }
                 Expr::NofM { of: selected.selector, rel, count, n: *n, m: *m, unit }
             }
         };
@@ -343,6 +349,11 @@ impl<'t> Lower<'t, '_> {
         let window = self.window(window, &newest)?;
         if per.is_some() && matches!(window, Window::SinceLast(_)) {
             self.gate(Form::SequencePerSince, at);
+        }
+        if self.negated && window != Window::Ever {
+            let first: &SequenceStep = &lowered[0];
+            let (events, text) = (events_of(&first.selector), first.selector.text.clone());
+            self.absences.push(Absence { events, text, within: None, span });
         }
         let per = per.map(|path| path.iter().map(|n| n.text.clone()).collect());
         Ok(Expr::Sequence(Sequence { steps: lowered, all_within, per, window }))

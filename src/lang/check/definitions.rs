@@ -7,7 +7,7 @@ use super::super::supported::Form;
 use super::super::tree::{self, Field, ItemKind, MetaKind, Number, RuleKind, TermKind, Timezone};
 use super::conditions::is_whole_cart;
 use super::lower::{Checked, Lower, Stop};
-use super::{Head, World, warnings};
+use super::{Head, World, latch, warnings};
 use crate::ids::DefinitionIndex;
 use crate::model::Decimal;
 use crate::model::money::parse_scaled;
@@ -139,6 +139,14 @@ impl<'t> Lower<'t, '_> {
         {
             let help = "exit wins over entry, so nobody ever enters";
             self.report.help(Code::W04, *at, "the exit condition is true whenever the entry condition is", help);
+        }
+        if let Some((exit, at)) = &exit_when
+            && expire.is_none()
+            && !warnings::follows(&when, exit)
+            && latch::needs_an_event(exit)
+        {
+            let help = "if a membership should end by itself, add for example `expire after 90d`";
+            self.report.help(Code::W05, *at, "nothing but an event ends this membership, so it may last for ever", help);
         }
         if !self.variable {
             self.report.add(Code::W08, when_at, format!("segment `{}` can never change", segment.name.text));
@@ -304,11 +312,19 @@ impl<'t> Lower<'t, '_> {
                 super::twice(self.world, self.report, "stage", name, first.span);
             }
         }
-        let mut lowered = Vec::new();
+        let mut lowered: Vec<(String, super::super::definition::Expr)> = Vec::new();
         let mut failed = false;
         for (name, expr) in &stages.stages {
             match self.rule_condition(expr) {
-                Ok(expr) => lowered.push((name.text.clone(), expr)),
+                Ok(expr) => {
+                    let above = lowered.iter().find(|(_, above)| warnings::follows(&expr, above));
+                    if let Some((above, _)) = above {
+                        let help = "the first stage that holds counts: the narrower condition stands above";
+                        let message = format!("stage `{}` is never reached: `{above}` above it holds whenever it does", name.text);
+                        self.report.help(Code::W07, name.span, message, help);
+                    }
+                    lowered.push((name.text.clone(), expr));
+                }
                 Err(Stop) => failed = true,
             }
         }

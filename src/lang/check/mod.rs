@@ -6,7 +6,9 @@
 mod catalogue;
 mod conditions;
 mod definitions;
+mod latch;
 mod lower;
+mod never;
 mod paths;
 mod references;
 mod relations;

@@ -8,9 +8,9 @@ use super::super::supported::Form;
 use super::super::tree::{CompareOp, Contained, Relation, RelationKind, State, Term as TreeTerm, Window as TreeWindow};
 use super::conditions::{length, negate};
 use super::lower::{Absence, Checked, FilterScope, Lower, PropertySource};
+use super::never;
 use super::terms::{Place, events_of, is_day, whole_days};
 use super::types::{Ty, cart_line, coerce_term, order};
-use super::warnings;
 use crate::limits::TEXT_LITERAL_BYTES_MAX;
 use crate::model::Value;
 
@@ -219,7 +219,7 @@ impl<'t> Lower<'t, '_> {
         let (left, rel, right_term) =
             if literal(&left) && !literal(&right_term) { (right_term, mirrored(rel), left) } else { (left, rel, right_term) };
         self.per_bound(&left, rel, &right_term, op, span)?;
-        warnings::constant(self, &left, rel, &right_term, span);
+        never::constant(self, &left, rel, &right_term, span);
         self.compared_absence(&left, rel, &right_term, op == CompareOp::Ne, span);
         let compare = Expr::Compare { left, rel, right: right_term, ignore_case };
         Ok(if op == CompareOp::Ne { negate(compare) } else { compare })
