@@ -1,7 +1,9 @@
 //! The engine on one core, from JSON to changes: a seeded shop, a million customers, sets of 5, 20, 200 and more segments.
 //!
-//! `cargo bench --bench engine [-- SET...] [customers=N] [records=N]`, SET being the number of segments. It first lets the shop run until
-//! about all customers are known, then measures CPU time. Figures on shared machines are orders of magnitude; ratios within one run count.
+//! `cargo bench --bench engine [-- SET...] [customers=N] [records=N]`, SET being the number of segments. 5 are the samples, which give a
+//! change for one event in ten, as the budgets have it; `calm20` adds variations that seldom change, so it keeps that rate; 20, 200 ... are
+//! the examples with variations of short windows, where every third event and more gives a change. It first lets the shop run until about
+//! all customers are known, then measures CPU time. Figures on shared machines are orders of magnitude; ratios within one run count.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -43,18 +45,19 @@ segment high_spender { when sum(order_completed.total) in last 90d - sum(order_r
 const CATEGORIES: [&str; 8] = ["shoes", "sneakers", "dresses", "jackets", "bags", "jeans", "sports", "jewellery"];
 
 /// The examples, then as many variations as asked: interests by category, windows and thresholds, spending, recency, carts, traits.
-fn definitions(n: usize) -> Vec<SourceFile> {
+fn definitions(n: usize, calm: bool) -> Vec<SourceFile> {
     let mut files = vec![SourceFile::new("catalogue.seg", CATALOGUE)];
-    if n == 5 {
+    let mut known = 5;
+    if calm || n == 5 {
         files.push(SourceFile::new("sample.seg", SAMPLE));
-        return files;
+    } else {
+        EXAMPLES.iter().enumerate().for_each(|(i, text)| files.push(SourceFile::new(format!("example{i}.seg"), *text)));
+        known = EXAMPLES.iter().map(|t| t.lines().filter(|l| l.starts_with("segment ")).count()).sum();
     }
-    EXAMPLES.iter().enumerate().for_each(|(i, text)| files.push(SourceFile::new(format!("example{i}.seg"), *text)));
     let mut text = String::new();
-    let examples: usize = EXAMPLES.iter().map(|t| t.lines().filter(|l| l.starts_with("segment ")).count()).sum();
-    for i in 0..n.saturating_sub(examples) {
+    for i in 0..n.saturating_sub(known) {
         let (k, category) = (i / 10, if i < 400 { CATEGORIES[i % 8].to_string() } else { format!("category{}", i % 997) });
-        let (days, many) = ([1, 2, 3, 7, 14, 30, 60, 90][k % 8], 2 + k % 7);
+        let (days, many) = if calm { ([30, 60, 90][k % 3], 6 + k % 7) } else { ([1, 2, 3, 7, 14, 30, 60, 90][k % 8], 2 + k % 7) };
         let condition = match i % 10 {
             0 => format!("at least {many} product_viewed[category = \"{category}\"] in last {days}d"),
             1 => format!("any add_to_cart[category = \"{category}\"] in last {days}d and no order_completed in last {days}d"),
@@ -64,7 +67,10 @@ fn definitions(n: usize) -> Vec<SourceFile> {
             5 => format!("cart.value >= {} EUR and cart.changed_at at least {}m ago", 20 * many, 10 * days),
             6 => format!("distinct(product_viewed.category) in last {days}d >= {many} and customer.plan = \"plus\""),
             7 => format!("any search_performed[results = 0] in last {days}d and customer.country in [\"SE\", \"NO\"]"),
-            8 => format!("at least {many} page_viewed[category = \"{category}\"] in last {days}d and not in segment gold_customer"),
+            8 => format!(
+                "at least {many} page_viewed[category = \"{category}\"] in last {days}d and not in segment {}",
+                if calm { "gold" } else { "gold_customer" }
+            ),
             _ => format!("at least {many} checkout_started in last {days}d and no order_completed in last {days}d"),
         };
         let _ = writeln!(text, "segment v{i} {{ when {condition} }}");
@@ -100,8 +106,8 @@ fn spent() -> Duration {
 
 static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
 
-fn measure(segments: usize, customers: u32, records: usize) {
-    let compiled = compile(&definitions(segments));
+fn measure(segments: usize, calm: bool, customers: u32, records: usize) {
+    let compiled = compile(&definitions(segments, calm));
     for error in compiled.errors() {
         eprintln!("{error}");
     }
@@ -147,7 +153,8 @@ fn measure(segments: usize, customers: u32, records: usize) {
     let per = |d: Duration| d.as_nanos() as f64 / measured as f64;
     let both = per(decoding + applying);
     println!(
-        "{segments:>8} {:>9} {:>8.0} {:>8.0} {:>8.0} {:>9.0} {:>8.3} {:>8.3} {:>8.3} {:>8.0} {:>7.0} {:>9.1}",
+        "{:>8} {:>9} {:>8.0} {:>8.0} {:>8.0} {:>9.0} {:>8.3} {:>8.3} {:>8.3} {:>8.0} {:>7.0} {:>9.1}",
+        format!("{}{segments}", if calm { "calm" } else { "" }),
         engine.customers(),
         per(decoding),
         per(applying),
@@ -170,11 +177,12 @@ fn main() {
         } else if let Some(n) = argument.strip_prefix("records=") {
             records = n.parse().expect("records=N");
         } else {
-            sets.push(argument.parse().expect("a number of segments"));
+            let calm = argument.strip_prefix("calm");
+            sets.push((calm.unwrap_or(&argument).parse().expect("a number of segments"), calm.is_some()));
         }
     }
     if sets.is_empty() {
-        sets = vec![5, 20, 200];
+        sets = vec![(5, false), (20, true), (20, false), (200, false)];
     }
     println!(
         "one core, batches of {BATCH}; ns of CPU per record, and per record the changes, timers that changed something and timers that did not"
@@ -183,7 +191,7 @@ fn main() {
         "{:>8} {:>9} {:>8} {:>8} {:>8} {:>9} {:>8} {:>8} {:>8} {:>8} {:>7} {:>9}",
         "segments", "customers", "decode", "apply", "both", "k rec/s", "changes", "fired", "idle", "B/cust", "B/rec", "plan ms"
     );
-    for segments in sets {
-        measure(segments, customers, records);
+    for (segments, calm) in sets {
+        measure(segments, calm, customers, records);
     }
 }
