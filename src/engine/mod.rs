@@ -27,6 +27,7 @@ mod migrate;
 mod motion;
 pub mod output;
 mod program;
+mod readings;
 mod reason;
 mod sample;
 pub mod score;
