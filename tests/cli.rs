@@ -236,3 +236,26 @@ fn the_demo_runs_without_a_terminal_and_ends_by_itself() {
     assert!(last.contains(" events and ") && !last.contains(" and 0 changes"), "{text}");
     assert!(!err(&output).contains("ERROR"), "{}", err(&output));
 }
+
+#[test]
+fn check_says_definitions_back() {
+    let folder = workspace();
+    let plain = segmentd_in(folder.path(), &["check", "seg", "--explain"], "");
+    assert_eq!(code(&plain), 0, "{}", err(&plain));
+    assert!(
+        out(&plain).starts_with(
+            "Big spender (big_spender): A customer enters when the sum of total over order_completed events in\n  \
+             the last 90 days is 100 EUR or more. A customer leaves when that no longer holds.\n\n\
+             slipping: A customer enters when their last activity was at least 30 days ago."
+        ),
+        "{}",
+        out(&plain)
+    );
+    assert!(out(&plain).lines().all(|line| line.chars().count() <= 100));
+    let json: serde_json::Value = serde_json::from_str(&out(&segmentd_in(folder.path(), &["check", "seg", "--json"], ""))).expect("JSON");
+    let words = json["definitions"][1]["words"].as_str().expect("a text");
+    assert!(words.starts_with("slipping: A customer enters when"), "{words}");
+    // The plan says the same.
+    let plan = segmentd_in(folder.path(), &["check", "seg", "--plan"], "");
+    assert!(out(&plan).contains("enters   when their last activity was at least 30 days ago\n"), "{}", out(&plan));
+}

@@ -1,4 +1,4 @@
-//! `segmentd check DIR [--plan] [--json]`: compiles; diagnostics with their place; the plan and its cost.
+//! `segmentd check DIR [--explain] [--plan] [--json]`: compiles; diagnostics with their place; definitions said back; the plan and its cost.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{Failure, Outcome, definitions};
-use crate::lang::{self, DefinitionKind, Diagnostic, Workspace};
+use crate::lang::{self, DefinitionKind, Diagnostic, Workspace, words};
 use crate::plan::Plan;
 
 #[derive(Debug, clap::Args)]
@@ -15,6 +15,9 @@ pub(super) struct Args {
     /// Folder with the catalogue and the definitions, *.seg
     #[arg(value_name = "DIR")]
     folder: PathBuf,
+    /// Also say each definition back in plain English
+    #[arg(long)]
+    explain: bool,
     /// Also print what each definition means, keeps and costs
     #[arg(long)]
     plan: bool,
@@ -39,6 +42,11 @@ pub(super) fn run(args: &Args) -> Outcome {
         writeln!(out, "{document:#}")?;
     } else {
         definitions::print_diagnostics(&compiled.diagnostics);
+        if let Some(workspace) = workspace.as_ref().filter(|_| args.explain) {
+            for definition in &workspace.definitions {
+                writeln!(out, "{}\n", folded(&words::definition(workspace, definition), 100))?;
+            }
+        }
         if let Some(plan) = &plan {
             for report in plan.report() {
                 writeln!(out, "{}", head(&report, workspace.as_deref()))?;
@@ -59,6 +67,25 @@ pub(super) fn run(args: &Args) -> Outcome {
         }
     }
     if workspace.is_some() { Ok(()) } else { Err(Failure::check()) }
+}
+
+/// Lines of at most `width` characters, but for longer words; all but the first are indented.
+fn folded(text: &str, width: usize) -> String {
+    let mut out = String::new();
+    let mut line = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if line > 0 && line + 1 + length > width {
+            out.push_str("\n  ");
+            line = 2;
+        } else if line > 0 {
+            out.push(' ');
+            line += 1;
+        }
+        out.push_str(word);
+        line += length;
+    }
+    out
 }
 
 /// `cart_abandoned  semantic version 4f1c8a02  lang 1`.
@@ -103,6 +130,7 @@ fn described(workspace: &Workspace) -> Vec<Value> {
         json!({
             "id": d.name, "kind": kind(&d.kind), "version": d.hash.to_string(), "depth": d.depth,
             "name": d.meta.name, "description": d.meta.description, "owner": d.meta.owner, "tags": d.meta.tags,
+            "words": words::definition(workspace, d),
         })
     };
     workspace.definitions.iter().map(one).collect()

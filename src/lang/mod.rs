@@ -16,6 +16,7 @@ mod source;
 mod supported;
 mod tree;
 mod walk;
+pub mod words;
 
 pub use definition::*;
 pub use diagnostic::{Code, Diagnostic, Severity};
@@ -368,7 +369,7 @@ mod tests {
                 }
                 5 => format!("any login {} at least 2 of last 5 {}", self.pick(&["on", "in"]), self.pick(&["days", "weeks", "months"])),
                 6 => format!(
-                    "sequence({} then {} within {} without login then no order_completed within 1h all within 2d) per product_id {}",
+                    "sequence({} then {} within {} without remove_from_cart then no order_completed within 1h all within 2d) per product_id {}",
                     "product_viewed",
                     "add_to_cart",
                     self.duration(),

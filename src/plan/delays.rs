@@ -9,9 +9,8 @@
 use super::build::{Builder, add_edge};
 use super::edges::{ALWAYS, Matters, NEVER, Source};
 use super::node::{Node, NodeId, SegmentUnit, Unit, UnitId, UnitKind};
-use crate::ids::{DefinitionIndex, PurposeIndex, TraitIndex};
+use crate::ids::{PurposeIndex, TraitIndex};
 use crate::lang::definition::{Expr, Segment};
-use crate::lang::display;
 use crate::model::Catalogue;
 use crate::time::Millis;
 
@@ -152,46 +151,30 @@ pub(super) fn edge(edges: &mut Vec<super::feature::Edge>, unit: UnitId, enters: 
     add_edge(edges, unit, enters.at_all, enters.delay, exits.at_all);
 }
 
-/// Lines of `check --plan` about such rules: what is added to "enters", to "leaves", ways of time, bytes of state.
+/// Lines of `check --plan` about such rules: ways of time, bytes of state.
 pub(super) struct Words {
-    pub enters: String,
-    pub leaves: String,
     pub time: Vec<String>,
     pub state: Vec<String>,
 }
 
-pub(super) fn words(workspace: &crate::lang::Workspace, definition: DefinitionIndex, delays: &Delays) -> Words {
-    let crate::lang::definition::DefinitionKind::Segment(segment) = &workspace.definitions[definition.at()].kind else {
-        unreachable!("delays are those of a segment")
-    };
-    let mut words = Words { enters: String::new(), leaves: String::new(), time: Vec::new(), state: Vec::new() };
+pub(super) fn words(delays: &Delays) -> Words {
+    let mut words = Words { time: Vec::new(), state: Vec::new() };
     if let Some(after) = delays.enter_after {
-        words.enters.push_str(&format!(", for {after} without a break"));
         words.time.push(format!("{after} after the entry condition turned"));
         words.state.push("entry condition's instant 6 B while it holds".into());
     }
     if delays.cooldown > Millis::ZERO {
-        words.enters.push_str(&format!(", not before {} after the last exit", delays.cooldown));
         words.time.push(format!("{} after an exit", delays.cooldown));
     }
     if let Some(after) = delays.exit_after {
-        words.leaves.push_str(&format!(", for {after} without a break"));
         words.time.push(format!("{after} after the exit condition turned"));
         words.state.push("exit condition's instant 6 B while it holds for a member".into());
     }
     if delays.stay > Millis::ZERO {
-        words.leaves.push_str(&format!(", not before {} after the entry", delays.stay));
         words.time.push(format!("{} after the entry", delays.stay));
     }
     if let Some(after) = delays.expire {
-        words.leaves.push_str(&format!(", or {after} after the entry (then no entry until the condition was false once)"));
         words.time.push(format!("{after} after the entry"));
-    }
-    if !segment.require_consent.is_empty() {
-        let names = segment.require_consent.iter().map(|p| display::condition(workspace, &Expr::Consent(*p)));
-        let names = names.collect::<Vec<_>>().join(" and ");
-        words.enters.push_str(&format!(", with {names}"));
-        words.leaves.push_str(", or at once when consent ends");
     }
     if delays.settle > Millis::ZERO {
         words.time.push(format!("what time changes is decided {} later", delays.settle));

@@ -8,7 +8,7 @@ use super::feature::{Feature, FeatureId, FeatureKind, Keep, Quantity};
 use super::node::{Node, NodeId, SegmentUnit, StagesUnit, TermId, TermNode, UnitKind};
 use super::window::AgeWindow;
 use crate::lang::definition::{Backfill, DefinitionKind, Which, Workspace};
-use crate::lang::display;
+use crate::lang::words;
 use crate::time::Millis;
 
 mod subsets;
@@ -34,9 +34,7 @@ pub(super) struct Reads {
     /// The longest age that some window tells apart.
     pub(super) longest: Option<Millis>,
     pub(super) ever: bool,
-    /// What delays and the like add to "enters", to "leaves" and to the state.
-    enters: String,
-    leaves: String,
+    /// What delays and the like add to the state.
     machine: Vec<String>,
 }
 
@@ -48,7 +46,7 @@ pub(super) fn report(plan: &Plan) -> Vec<SegmentReport> {
             UnitKind::Segment(segment) => {
                 reads.node(plan, segment.enter);
                 segment.exit.iter().for_each(|exit| reads.node(plan, *exit));
-                segment.delays.iter().for_each(|delays| reads.delays(plan, segment, delays));
+                segment.delays.iter().for_each(|delays| reads.delays(plan, delays));
                 segment.emit.iter().for_each(|(_, term)| reads.term(plan, *term));
             }
             UnitKind::Stages(stages) => stages.stages.iter().for_each(|(_, when)| reads.node(plan, *when)),
@@ -75,22 +73,12 @@ fn one(plan: &Plan, unit: usize, reads: &Reads, users: &BTreeMap<FeatureId, usiz
     let mut line = |heading: &str, text: String| lines.push((heading.to_string(), text));
     match &definition.kind {
         DefinitionKind::Segment(segment) => {
-            let when = display::condition(workspace, &segment.when);
-            match &segment.exit_when {
-                None => {
-                    line("enters", format!("when {when}{}", reads.enters));
-                    line("leaves", format!("when that no longer holds{}", reads.leaves));
-                }
-                Some(exit) => {
-                    let exit = display::condition(workspace, exit);
-                    line("enters", format!("when {when}, and not while {exit}{}", reads.enters));
-                    line("leaves", format!("when {exit}{}", reads.leaves));
-                }
-            }
+            line("enters", words::enters(workspace, segment));
+            line("leaves", words::leaves(workspace, segment));
         }
         DefinitionKind::Stages(stages) => {
             for (stage, when) in &stages.stages {
-                line("stage", format!("{stage} when {}", display::condition(workspace, when)));
+                line("stage", format!("{stage} when {}", words::condition(workspace, when)));
             }
             line("stage", format!("{} otherwise, also before the first record", stages.otherwise));
         }
@@ -205,10 +193,10 @@ fn kind(plan: &Plan, feature: &Feature, of: String) -> String {
 }
 
 impl Reads {
-    fn delays(&mut self, plan: &Plan, segment: &SegmentUnit, delays: &Delays) {
+    fn delays(&mut self, plan: &Plan, delays: &Delays) {
         delays.consent.iter().for_each(|consent| self.node(plan, *consent));
-        let words = delays::words(plan.workspace(), segment.definition, delays);
-        (self.enters, self.leaves, self.machine) = (words.enters, words.leaves, words.state);
+        let words = delays::words(delays);
+        self.machine = words.state;
         self.time.extend(words.time);
     }
 
