@@ -194,12 +194,17 @@ impl<'a> View<'a> {
         })
     }
 
-    /// Whether the event is one of those that the selector means. Looked up where it was found out at the event's application.
-    pub fn selects(&self, selector: &Selector, event: &Occurrence) -> bool {
-        match self.rules.column(selector).and_then(|column| event.selected.get(column)) {
+    /// Whether an event is one of those that the selector means. Looked up where it was found out at the event's application.
+    pub fn selected<'s>(&'s self, selector: &'s Selector) -> impl Fn(&Occurrence) -> bool + use<'s, 'a> {
+        let column = self.rules.column(selector);
+        move |event| match column.and_then(|column| event.selected.get(column)) {
             Some(selected) => *selected,
             None => self.selects_by_filter(selector, event),
         }
+    }
+
+    pub fn selects(&self, selector: &Selector, event: &Occurrence) -> bool {
+        self.selected(selector)(event)
     }
 
     pub fn selects_by_filter(&self, selector: &Selector, event: &Occurrence) -> bool {
@@ -211,7 +216,8 @@ impl<'a> View<'a> {
 
     /// Events of the selector up to now (S5).
     pub fn events<'s>(&'s self, selector: &'s Selector) -> impl Iterator<Item = &'a Occurrence> + use<'s, 'a> {
-        self.customer.events.iter().map(|e| &**e).filter(|e| e.ts <= self.t && self.selects(selector, e))
+        let selects = self.selected(selector);
+        self.customer.events.iter().map(|e| &**e).filter(move |e| e.ts <= self.t && selects(e))
     }
 
     /// The newest or oldest by S18.

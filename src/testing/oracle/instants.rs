@@ -29,7 +29,7 @@ pub struct Constants {
     numbers: Vec<f64>,
     scores: Vec<Score>,
     /// Whether the local date matters, and the clock times that do.
-    calendar: bool,
+    pub(super) calendar: bool,
     clocks: Vec<Millis>,
     /// Comparisons that a decaying value may turn anywhere, since more than a literal stands beside it.
     decaying: Vec<(usize, Expr)>,
@@ -144,48 +144,33 @@ impl Constants {
     }
 }
 
-/// Sorted, without doubles, all in `(after, through]`.
-pub fn candidates(rules: &Rules, customer: &Customer, after: Timestamp, through: Timestamp) -> Vec<Timestamp> {
+/// Instants of events, traits, calendar and scores, which stay while timers fire. Sorted, without doubles, all in `(after, through]`.
+pub fn fixed(rules: &Rules, customer: &Customer, after: Timestamp, through: Timestamp) -> Vec<Timestamp> {
     let constants = &rules.constants;
     let mut held = vec![customer.first_seen];
-    let zones: Vec<&jiff::tz::TimeZone> = rules.named_zones.iter().map(|(_, z)| z).chain([&rules.workspace_zone, &customer.zone]).collect();
-    let mut dates = Vec::new();
-    let mut lengths = Vec::new();
-    {
-        let mut values: Vec<&Value> = customer.events.iter().flat_map(|e| &e.properties).collect();
-        values.extend(customer.traits.iter().flatten().map(|(_, v)| v));
-        values.into_iter().for_each(|v| instants(v, &mut held, &mut dates, &mut lengths));
+    let mut zones: Vec<&jiff::tz::TimeZone> = Vec::new();
+    for zone in rules.named_zones.iter().map(|(_, z)| z).chain([&rules.workspace_zone, &customer.zone]) {
+        if !zones.contains(&zone) {
+            zones.push(zone);
+        }
+    }
+    let (mut dates, mut lengths) = (Vec::new(), Vec::new());
+    for value in customer.events.iter().flat_map(|e| &e.properties).chain(customer.traits.iter().flatten().map(|(_, v)| v)) {
+        instants(value, &mut held, &mut dates, &mut lengths);
     }
     dates.sort_unstable();
     dates.dedup();
     held.extend(dates.iter().flat_map(|day| zones.iter().map(|zone| calendar::midnight(zone, *day))));
     held.extend(customer.events.iter().map(|e| e.ts));
     held.extend(customer.events.iter().flat_map(|e| constants.waits.iter().map(|d| e.ts + *d)));
-    held.extend(customer.dwells.iter().flatten());
     held.extend(customer.cart.changed_at);
-    for machine in &customer.machines {
-        held.extend(machine.history.iter().map(|(since, _)| *since));
-        held.extend(machine.last.map(|l| l.since));
-        held.extend(machine.exit_since);
-    }
-    held.sort_unstable();
-    held.dedup();
     lengths.extend(&constants.past);
     lengths.sort_unstable();
     lengths.dedup();
 
     let mut out: Vec<Timestamp> = customer.consents.iter().flatten().filter_map(|(_, _, until)| *until).collect();
     out.extend(customer.session.iter().map(|s| s.last + rules.session_gap()));
-    for waiting in customer.machines.iter().flat_map(|m| [m.waiting, m.expiry_waiting]).flatten() {
-        out.extend(constants.settles.iter().map(|s| waiting + *s));
-    }
-    for x in held {
-        out.push(x);
-        for d in &lengths {
-            out.extend([x + *d, x + *d + Millis(1)]);
-        }
-        out.extend(constants.next.iter().map(|d| x - *d));
-    }
+    move_by(held, &lengths, &constants.next, after, through, &mut out);
     if constants.calendar {
         // Before its first record a customer has no instants.
         let after = after.max(customer.first_seen - Millis::DAY);
@@ -199,17 +184,49 @@ pub fn candidates(rules: &Rules, customer: &Customer, after: Timestamp, through:
             crossings(value, at, score.half_life, *threshold, &mut out);
         }
     }
+    tidy(&mut out, after, through);
+    out
+}
+
+/// All instants at which something may change in `(after, through]`, sorted, without doubles. `fixed`: those that stay.
+pub fn candidates(rules: &Rules, customer: &Customer, fixed: &[Timestamp], after: Timestamp, through: Timestamp) -> Vec<Timestamp> {
+    let constants = &rules.constants;
+    let mut held: Vec<Timestamp> = customer.dwells.iter().flatten().copied().collect();
+    let mut out = fixed.to_vec();
+    for machine in &customer.machines {
+        held.extend(machine.history.iter().map(|(since, _)| *since));
+        held.extend(machine.last.map(|l| l.since));
+        held.extend(machine.exit_since);
+        for waiting in [machine.waiting, machine.expiry_waiting].into_iter().flatten() {
+            out.extend(constants.settles.iter().map(|s| waiting + *s));
+        }
+    }
+    move_by(held, &constants.past, &constants.next, after, through, &mut out);
     // S26: where it is near, every millisecond is tried, so that a forgotten kind of instant would be found out.
     let stepped = if constants.tiny { STEPPED } else { STEPPED_FEW };
     let near = through.0.min(after.0.saturating_add(stepped.0));
     out.extend((after.0.saturating_add(1)..=near).map(Timestamp));
-    out.retain(|t| after < *t && *t <= through);
-    out.sort_unstable();
-    out.dedup();
+    tidy(&mut out, after, through);
     if !constants.decaying.is_empty() {
         turns(rules, customer, after, through, &mut out);
     }
     out
+}
+
+/// Instants that are held, moved by lengths of time into the future and, by `next`, into the past.
+fn move_by(mut held: Vec<Timestamp>, lengths: &[Millis], next: &[Millis], after: Timestamp, through: Timestamp, out: &mut Vec<Timestamp>) {
+    held.sort_unstable();
+    held.dedup();
+    for x in held {
+        let moved = lengths.iter().flat_map(|d| [x + *d, x + *d + Millis(1)]).chain(next.iter().map(|d| x - *d));
+        out.extend(moved.chain([x]).filter(|t| after < *t && *t <= through));
+    }
+}
+
+fn tidy(all: &mut Vec<Timestamp>, after: Timestamp, through: Timestamp) {
+    all.retain(|t| after < *t && *t <= through);
+    all.sort_unstable();
+    all.dedup();
 }
 
 /// Between two other instants nothing changes but scores: looks for the millisecond at which a comparison with one turns.

@@ -66,7 +66,8 @@ impl<'a> View<'a> {
 
     /// Events of the selector with a key that is still remembered; those after now too, since forgetting goes by application.
     pub fn remembered(&self, of: &Selector, path: &[String]) -> Vec<&'a Occurrence> {
-        let mut all: Vec<&'a Occurrence> = self.customer.events.iter().map(|e| &**e).filter(|e| self.selects(of, e)).collect();
+        let selects = self.selected(of);
+        let mut all: Vec<&'a Occurrence> = self.customer.events.iter().map(|e| &**e).filter(|e| selects(e)).collect();
         forget_old_keys(&mut all, |e| self.property(e, path));
         all
     }

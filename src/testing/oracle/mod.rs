@@ -95,6 +95,17 @@ pub(crate) enum ZoneOf {
     Named(usize),
 }
 
+impl ZoneOf {
+    /// Among all zones: the customer's, the workspace's, those with a name.
+    fn place(self) -> usize {
+        match self {
+            ZoneOf::Customer => 0,
+            ZoneOf::Workspace => 1,
+            ZoneOf::Named(i) => i + 2,
+        }
+    }
+}
+
 /// Everything that happened to one customer.
 #[derive(Clone, Debug, PartialEq)]
 struct Customer {
@@ -140,6 +151,8 @@ struct Occurrence {
     session: Option<u32>,
     /// The customer's zone when it was applied.
     zone: TimeZone,
+    /// Its local date, by [`ZoneOf::place`].
+    days: Vec<i32>,
     /// By [`Rules::selectors`].
     selected: Vec<bool>,
 }
@@ -193,7 +206,9 @@ impl Rules {
                     Zone::Customer => ZoneOf::Customer,
                     Zone::Workspace => ZoneOf::Workspace,
                     Zone::Named(name) => {
-                        rules.named_zones.push((name.clone(), zone_named(name)));
+                        if !rules.named_zones.iter().any(|(n, _)| n == name) {
+                            rules.named_zones.push((name.clone(), zone_named(name)));
+                        }
                         ZoneOf::Named(rules.named_zones.iter().position(|(n, _)| n == name).expect("it was pushed"))
                     }
                 },
@@ -543,14 +558,16 @@ impl Customer {
 
     fn occurrence(&self, ts: Timestamp, kind: EventRef, properties: Vec<Value>) -> Occurrence {
         let order = self.events.len() as u64;
-        let (zone, selected) = (self.zone.clone(), Vec::new());
-        Occurrence { ts, order, kind, properties, place: None, too_late: false, session: None, zone, selected }
+        let (zone, days, selected) = (self.zone.clone(), Vec::new(), Vec::new());
+        Occurrence { ts, order, kind, properties, place: None, too_late: false, session: None, zone, days, selected }
     }
 
     fn happened(&mut self, rules: &Rules, mut event: Occurrence) {
         // R33: it counts in the session that runs when it is applied, or in none for ever.
         let gap = rules.session_gap();
         event.session = self.session.as_ref().filter(|s| s.start <= event.ts && event.ts - s.last < gap).map(|s| s.number);
+        let zones = [&event.zone, &rules.workspace_zone].into_iter().chain(rules.named_zones.iter().map(|(_, z)| z));
+        event.days = zones.map(|zone| if rules.constants.calendar { calendar::local(zone, event.ts).day } else { 0 }).collect();
         let view = |zone| View { rules, customer: self, t: event.ts, zone, key: None };
         event.selected = rules.selectors.iter().map(|(zone, s)| view(*zone).selects_by_filter(s, &event)).collect();
         self.events.push(Arc::new(event));

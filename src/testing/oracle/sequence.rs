@@ -60,9 +60,9 @@ impl<'a> View<'a> {
     /// Events of any of its selectors up to now, by S18, without those that came too late for it.
     fn sequence_events(&self, sequence: &Sequence) -> Vec<&'a Occurrence> {
         let mut all: Vec<&'a Occurrence> = self.customer.events.iter().map(|e| &**e).filter(|e| e.ts <= self.t && !e.too_late).collect();
-        all.retain(|e| {
-            sequence.steps.iter().any(|s| self.selects(&s.selector, e) || s.without.as_ref().is_some_and(|w| self.selects(w, e)))
-        });
+        let selectors = sequence.steps.iter().flat_map(|s| std::iter::once(&s.selector).chain(&s.without));
+        let selected: Vec<_> = selectors.map(|s| self.selected(s)).collect();
+        all.retain(|e| selected.iter().any(|selects| selects(e)));
         if let Some(path) = &sequence.per {
             // In the order of application here.
             super::keys::forget_old_keys(&mut all, |e| self.property(e, path));
@@ -79,11 +79,13 @@ impl<'a> View<'a> {
         }
         let trailing = sequence.steps.last().filter(|s| s.absent);
         let steps = &sequence.steps[..sequence.steps.len() - usize::from(trailing.is_some())];
+        let selected: Vec<_> =
+            steps.iter().map(|s| (s, self.selected(&s.selector), s.without.as_ref().map(|w| self.selected(w)))).collect();
         // Start of the way by which each event reaches each step.
         let mut reached: Vec<Vec<Option<Timestamp>>> = Vec::new();
         for (i, event) in events.iter().enumerate() {
-            let row = steps.iter().enumerate().map(|(s, step)| {
-                if !self.selects(&step.selector, event) {
+            let row = selected.iter().enumerate().map(|(s, (step, selects, without))| {
+                if !selects(event) {
                     return None;
                 }
                 if s == 0 {
@@ -91,7 +93,7 @@ impl<'a> View<'a> {
                 }
                 let before = (0..i).rev().find(|j| reached[*j][s - 1].is_some())?;
                 let between = &events[before + 1..i];
-                if step.without.as_ref().is_some_and(|w| between.iter().any(|e| self.selects(w, e))) {
+                if without.as_ref().is_some_and(|forgets| between.iter().any(|e| forgets(e))) {
                     return None;
                 }
                 let (gap, start) = (event.ts - events[before].ts, reached[before][s - 1]?);

@@ -23,8 +23,12 @@ pub struct RecordStep {
 /// Fires all timers of a customer in `(fired_through, through]`. Returns the last instant that changed something.
 pub fn fire(rules: &Rules, customer: &mut Customer, through: Timestamp, out: &mut Outputs) -> Option<Timestamp> {
     let mut last = None;
+    if customer.fired_through >= through {
+        return None;
+    }
+    let fixed = instants::fixed(rules, customer, customer.fired_through, through);
     while customer.fired_through < through {
-        let due = instants::candidates(rules, customer, customer.fired_through, through);
+        let due = instants::candidates(rules, customer, &fixed, customer.fired_through, through);
         let mut changed = false;
         for t in due {
             customer.fired_through = t;
@@ -107,7 +111,8 @@ impl Step<'_> {
     }
 
     /// The instant from which something holds that turned in this step: of a record its `ts`, of a timer that of a segment it refers to
-    /// and that this step has changed (R35), if it holds there too and that is not before `not_before`; else the clock.
+    /// and that this step has changed (R35), if it holds there too and that is not before `not_before`; else the clock. How it was when
+    /// a later `ts` has been applied since can only be told of what reads nothing but segments.
     fn since(&self, parents: &[&Expr], customer: &Customer, not_before: Timestamp, holds: impl Fn(Timestamp) -> bool) -> Timestamp {
         let earlier = match &self.before {
             Before::Record { record, .. } => self.in_order(customer).then_some(record.ts),
@@ -115,7 +120,8 @@ impl Step<'_> {
                 let mut named = Vec::new();
                 parents.iter().for_each(|e| named_in(&self.rules.workspace.definitions, e, &mut named));
                 let those = self.moved.iter().filter(|(i, since)| named.contains(i) && *since < self.t);
-                those.map(|(_, since)| *since).max()
+                let seen = |since: &Timestamp| *since >= customer.greatest_ts || parents.iter().all(|e| only_segments(e));
+                those.map(|(_, since)| *since).max().filter(seen)
             }
         };
         earlier.filter(|at| *at >= not_before && holds(*at)).unwrap_or(self.t)
@@ -142,7 +148,8 @@ impl Step<'_> {
         let wish = |customer: &Customer, t: Timestamp| machine::wish(segment, enter, &customer.machines[i], &self.view(i, customer).at(t));
         let now = wish(customer, self.t);
         // The strongest reason first; what is decided now, and since when.
-        let parents: Vec<&Expr> = std::iter::once(&segment.when).chain(&segment.exit_when).collect();
+        let consents: Vec<Expr> = segment.require_consent.iter().map(|p| Expr::Consent(*p)).collect();
+        let parents: Vec<&Expr> = std::iter::once(&segment.when).chain(&segment.exit_when).chain(&consents).collect();
         let last_since = customer.machines[i].last.map_or(Timestamp::MIN, |l| l.since);
         let since = |customer: &Customer| self.since(&parents, customer, last_since, |at| wish(customer, at).is_some());
         let settle = segment.settle.unwrap_or(Millis::ZERO);
@@ -224,7 +231,8 @@ impl Step<'_> {
             Some(deadline)
         } else {
             // From where it has held up to now.
-            let all = instants::candidates(self.rules, customer, looked_at, self.t);
+            let fixed = instants::fixed(self.rules, customer, looked_at, self.t);
+            let all = instants::candidates(self.rules, customer, &fixed, looked_at, self.t);
             let held: Vec<Timestamp> = all.into_iter().rev().take_while(|at| holds(*at)).collect();
             Some(held.last().copied().unwrap_or(self.t))
         };
@@ -369,6 +377,16 @@ impl Step<'_> {
             emit: machine.emit.clone(),
         };
         self.out.changes.push(Published { change, membership });
+    }
+}
+
+/// Whether a condition asks for nothing but other segments.
+fn only_segments(expr: &Expr) -> bool {
+    match expr {
+        Expr::And(all) | Expr::Or(all) => all.iter().all(only_segments),
+        Expr::Not(e) | Expr::HeldFor { of: e, .. } => only_segments(e),
+        Expr::InSegment(_) | Expr::Everyone => true,
+        _ => false,
     }
 }
 

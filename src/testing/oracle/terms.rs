@@ -25,7 +25,7 @@ impl<'a> View<'a> {
                     }
                     (Some(_), None) => unknown("a term `per` a key outside of a comparison"),
                 };
-                inside.retain(|e| self.event_in(window, e));
+                self.keep_inside(window, &mut inside);
                 self.aggregate(*function, of, property.as_deref(), &inside)
             }
             Term::OfEvent { which, of, property, .. } => match self.pick(*which, of) {
@@ -177,8 +177,9 @@ impl<'a> View<'a> {
     pub fn score_state(&self, score: &Score) -> (f64, Timestamp) {
         let cap = score.cap.map_or(f64::INFINITY, float);
         let (mut value, mut at, mut reset) = (0.0f64, Timestamp::MIN, Timestamp::MIN);
+        let selected: Vec<_> = score.rules.iter().map(|rule| (rule, self.selected(&rule.selector))).collect();
         for event in self.customer.events.iter().filter(|e| e.ts <= self.t) {
-            let matching: Vec<_> = score.rules.iter().filter(|r| self.selects(&r.selector, event)).collect();
+            let matching: Vec<_> = selected.iter().filter(|(_, selects)| selects(event)).map(|(rule, _)| *rule).collect();
             if matching.is_empty() || event.ts < reset && matching.iter().all(|r| r.add.is_some()) {
                 continue;
             }

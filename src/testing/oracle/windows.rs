@@ -23,29 +23,45 @@ impl View<'_> {
 
     /// The date under which an event was filed: that of the zone when it was applied (S10).
     fn filed(&self, event: &Occurrence) -> i32 {
-        local(self.rules.zone(self.zone, &event.zone), event.ts).day
+        event.days[self.zone.place()]
     }
 
     /// Of an event that is not after now.
     pub fn event_in(&self, window: &Window, event: &Occurrence) -> bool {
+        let mut one = vec![event];
+        self.keep_inside(window, &mut one);
+        !one.is_empty()
+    }
+
+    /// Keeps the events that are in the window; none is after now.
+    pub fn keep_inside(&self, window: &Window, events: &mut Vec<&Occurrence>) {
         match window {
             Window::This(Unit::Session) => {
-                self.customer.session.as_ref().is_some_and(|s| self.session_runs() && event.session == Some(s.number))
+                let session = self.customer.session.as_ref().filter(|_| self.session_runs()).map(|s| s.number);
+                events.retain(|e| session.is_some() && e.session == session);
             }
-            Window::This(unit) => period(*unit, self.filed(event)) == period(*unit, self.today()),
+            Window::This(unit) => {
+                let now = period(*unit, self.today());
+                events.retain(|e| period(*unit, self.filed(e)) == now);
+            }
             Window::Full { n, unit } => {
-                let back = period(*unit, self.today()) - period(*unit, self.filed(event));
-                (1..=i64::from(*n)).contains(&back)
+                let now = period(*unit, self.today());
+                events.retain(|e| (1..=i64::from(*n)).contains(&(now - period(*unit, self.filed(e)))));
             }
             Window::Dates { from, to } => {
-                let not_before = |bound: &DayBound| match bound {
+                let not_before = |event: &Occurrence, bound: &DayBound| match bound {
                     DayBound::Date(day) => self.filed(event) >= *day,
                     DayBound::Instant(t) => event.ts >= *t,
                 };
-                not_before(from) && to.as_ref().is_none_or(|to| !not_before(to))
+                events.retain(|e| not_before(e, from) && to.as_ref().is_none_or(|to| !not_before(e, to)));
             }
-            Window::SinceLast(selector) => self.newest(selector).is_none_or(|y| (event.ts, event.order) > (y.ts, y.order)),
-            Window::Ever | Window::Last(_) | Window::Older(_) | Window::Between { .. } => self.age_in(window, event.ts),
+            Window::SinceLast(selector) => {
+                let newest = self.newest(selector).map(|y| (y.ts, y.order));
+                events.retain(|e| newest.is_none_or(|newest| (e.ts, e.order) > newest));
+            }
+            Window::Ever | Window::Last(_) | Window::Older(_) | Window::Between { .. } => {
+                events.retain(|e| self.age_in(window, e.ts));
+            }
         }
     }
 
@@ -55,7 +71,11 @@ impl View<'_> {
         match (which, window, &self.customer.session) {
             // The oldest of all may have been left out of its session.
             (Which::First, Window::This(Unit::Session), Some(session)) => self.session_runs() && session.start <= event.ts,
-            (Which::Last, Window::This(Unit::Session), _) => self.events(of).any(|e| self.event_in(window, e)),
+            (Which::Last, Window::This(Unit::Session), _) => {
+                let mut all = self.events(of).collect();
+                self.keep_inside(window, &mut all);
+                !all.is_empty()
+            }
             // One event's own instant, which is filed nowhere: it follows the zone.
             (_, Window::This(_) | Window::Full { .. } | Window::Dates { .. }, _) => {
                 self.instant_in(&TimeWindow::Past(window.clone()), event.ts)
@@ -107,8 +127,9 @@ impl View<'_> {
     pub fn n_of_m(&self, expr: &Expr) -> bool {
         let Expr::NofM { of, rel, count, n, m, unit } = expr else { panic!("no periods") };
         let now = period(*unit, self.today());
+        let periods: Vec<i64> = self.events(of).map(|e| period(*unit, self.filed(e))).collect();
         let good = (now - i64::from(*m) + 1..=now).filter(|p| {
-            let inside = self.events(of).filter(|e| period(*unit, self.filed(e)) == *p).count();
+            let inside = periods.iter().filter(|q| *q == p).count();
             super::eval::related(inside.cmp(&(*count as usize)), *rel)
         });
         good.count() >= *n as usize
