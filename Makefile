@@ -13,11 +13,12 @@ demo: tools
 	$(CARGO) build --release
 	./target/release/segmentd demo $(ARGS)
 
-## make test    everything: unit, conformance, property and golden tests, and the suite on a real Apache Kafka
+## make test    everything: unit, conformance, property and golden tests, the suite on a real Apache Kafka, 10,000 random cases
 .PHONY: test
 test: tools kafka
 	$(CARGO) build --features broker-tests --tests --bins
 	$(CARGO) test --features broker-tests
+	SIMULATION=:10000 $(CARGO) test --release --test simulation the_engine
 
 ## make quick   the same without Apache Kafka
 .PHONY: quick

@@ -4,6 +4,9 @@
 //! `SIMULATION=:100000` with `--release` is a night's hunt, `SIMULATION=4711:1` repeats one case). A failure prints its seed, and the
 //! case made small as a `.segtest` to paste into `tests/conformance`.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use segmentd::testing::against::{Tally, check_seed};
 
 /// Cases of one run without further word.
@@ -18,17 +21,38 @@ fn wanted() -> (u64, u64) {
     (seed, cases)
 }
 
+/// Checks all seeds on all cores; the first that fails ends it.
+fn run(first: u64, cases: u64) -> Tally {
+    let next = AtomicU64::new(first);
+    let total = Mutex::new(Tally::default());
+    let worker = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + cases {
+                return;
+            }
+            match check_seed(seed) {
+                Ok(one) => *total.lock().expect("no worker panics while it adds") += one,
+                Err(difference) => {
+                    next.store(first + cases, Ordering::Relaxed);
+                    panic!("repeat with SIMULATION={seed}:1\n\n{difference}");
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(worker);
+        }
+    });
+    total.into_inner().expect("no worker panicked")
+}
+
 #[test]
 fn the_engine_gives_what_the_oracle_gives() {
     let (first, cases) = wanted();
     println!("SIMULATION={first}:{cases}");
-    let mut tally = Tally::default();
-    for seed in first..first + cases {
-        match check_seed(seed) {
-            Ok(one) => tally += one,
-            Err(difference) => panic!("repeat with SIMULATION={seed}:1\n\n{difference}"),
-        }
-    }
+    let tally = run(first, cases);
     println!("{tally:?}");
     // A generator that has lost its teeth must not pass unseen.
     if cases >= CASES {

@@ -3,7 +3,7 @@
 
 use super::Occurrence;
 use super::eval::View;
-use crate::lang::{Sequence, TimeWindow, Unit, Window};
+use crate::lang::{Sequence, TimeWindow, Window};
 use crate::model::Value;
 use crate::time::Timestamp;
 
@@ -21,7 +21,7 @@ impl<'a> View<'a> {
     /// Whether the window holds the sequence; with `per`, for some key.
     pub fn sequence(&self, sequence: &Sequence) -> bool {
         match &sequence.per {
-            None => self.completed(sequence, None),
+            None => self.completed(sequence, &self.sequence_events(sequence)),
             Some(_) => !self.sequence_keys(sequence).is_empty(),
         }
     }
@@ -29,19 +29,21 @@ impl<'a> View<'a> {
     /// The keys for which it holds.
     pub fn sequence_keys(&self, sequence: &Sequence) -> Vec<Value> {
         let Some(path) = &sequence.per else { return Vec::new() };
-        let mut keys: Vec<Value> = Vec::new();
+        let mut by_key: Vec<(Value, Vec<&Occurrence>)> = Vec::new();
         for event in self.sequence_events(sequence) {
             let key = self.property(event, path);
-            if !key.is_missing() && !keys.contains(&key) {
-                keys.push(key);
+            match by_key.iter_mut().find(|(k, _)| *k == key) {
+                Some((_, events)) => events.push(event),
+                None if key.is_missing() => {}
+                None => by_key.push((key, vec![event])),
             }
         }
-        keys.retain(|key| self.completed(sequence, Some(key)));
-        keys
+        by_key.retain(|(_, events)| self.completed(sequence, events));
+        by_key.into_iter().map(|(key, _)| key).collect()
     }
 
-    fn completed(&self, sequence: &Sequence, key: Option<&Value>) -> bool {
-        let all = self.completions(sequence, key);
+    fn completed(&self, sequence: &Sequence, events: &[&'a Occurrence]) -> bool {
+        let all = self.completions(sequence, events);
         match &sequence.window {
             Window::Ever => !all.is_empty(),
             window => all.iter().max_by_key(|c| c.at).is_some_and(|newest| self.completion_in(window, newest)),
@@ -50,9 +52,15 @@ impl<'a> View<'a> {
 
     fn completion_in(&self, window: &Window, completion: &Completion) -> bool {
         match window {
-            // A wait ends after all events of that millisecond.
-            Window::SinceLast(selector) if !completion.by_event => self.newest(selector).is_none_or(|y| completion.at >= y.ts),
-            Window::SinceLast(_) | Window::This(Unit::Session) if completion.by_event => self.event_in(window, completion.by),
+            // What came too late for the sequence marks nothing for it either.
+            Window::SinceLast(selector) => {
+                let marks = self.events(selector).filter(|e| !e.too_late);
+                marks.max_by_key(|e| (e.ts, e.order)).is_none_or(|y| match completion.by_event {
+                    true => (completion.by.ts, completion.by.order) > (y.ts, y.order),
+                    // A wait ends after all events of that millisecond.
+                    false => completion.at >= y.ts,
+                })
+            }
             _ => self.instant_in(&TimeWindow::Past(window.clone()), completion.at),
         }
     }
@@ -71,12 +79,8 @@ impl<'a> View<'a> {
         all
     }
 
-    /// All completions up to now.
-    pub fn completions(&self, sequence: &Sequence, key: Option<&Value>) -> Vec<Completion<'a>> {
-        let mut events = self.sequence_events(sequence);
-        if let (Some(key), Some(path)) = (key, &sequence.per) {
-            events.retain(|e| self.property(e, path) == *key);
-        }
+    /// All completions up to now among `events`, those of one key.
+    fn completions(&self, sequence: &Sequence, events: &[&'a Occurrence]) -> Vec<Completion<'a>> {
         let trailing = sequence.steps.last().filter(|s| s.absent);
         let steps = &sequence.steps[..sequence.steps.len() - usize::from(trailing.is_some())];
         let selected: Vec<_> =

@@ -18,7 +18,7 @@ struct Writer<'a> {
 }
 
 pub fn generate(rng: &mut fastrand::Rng, lengths: &Lengths, catalogue: &Catalogue) -> Vec<Step> {
-    let n = rng.usize(4..70);
+    let n = if rng.u8(..4) == 0 { rng.usize(4..70) } else { rng.usize(4..32) };
     let n_customers = rng.usize(1..3);
     let mut writer =
         Writer { rng, lengths, catalogue, now: lengths.start, seen: vec![lengths.start - Millis::HOUR], ids: 0, records: Vec::new() };
