@@ -101,8 +101,10 @@ pub fn check(scenario: &Scenario) -> Result<Tally, String> {
 pub fn check_seed(seed: u64) -> Result<Tally, String> {
     let scenario = Scenario::generate(seed);
     check(&scenario).map_err(|first| {
-        let compiles = compile(&scenario).is_ok();
-        let small = shrink(scenario, 8_000, |s| compile(s).is_ok() == compiles && check(s).is_err());
+        if compile(&scenario).is_err() {
+            return format!("seed {seed}: the generator wrote what {first}\n{scenario}");
+        }
+        let small = shrink(scenario, 8_000, |s| compile(s).is_ok() && check(s).is_err());
         let difference = check(&small).expect_err("the shrunk scenario fails");
         format!(
             "seed {seed}: {first}\n\nmade small: {difference}\n\n--- as a .segtest, with what the oracle expects:\n{small}{}",

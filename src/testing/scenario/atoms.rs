@@ -244,13 +244,15 @@ impl Writer<'_> {
         if self.once_in(4) {
             text += &format!(" all within {}", self.lengths.one(self.rng));
         }
-        let key = if key { format!(" per {}", self.pick(&["s", "n"])) } else { String::new() };
+        let per = if key { format!(" per {}", self.pick(&["s", "n"])) } else { String::new() };
         let window = match self.rng.u8(..6) {
             0 | 1 => "ever".into(),
-            2 if is_on("such a window of a sequence") => self.window(),
+            2 | 3 => self.window(),
             _ => self.window_of_ages(),
         };
-        Some(format!("sequence({text}){key} {window}"))
+        let refused = key && window.starts_with("since last") && !is_on("`since last` of a sequence `per` a key");
+        let window = if refused { "ever" } else { window.as_str() };
+        Some(format!("sequence({text}){per} {window}"))
     }
 
     fn keyed(&mut self) -> Option<String> {
