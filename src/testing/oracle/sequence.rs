@@ -52,15 +52,12 @@ impl<'a> View<'a> {
 
     fn completion_in(&self, window: &Window, completion: &Completion) -> bool {
         match window {
-            // What came too late for the sequence marks nothing for it either.
-            Window::SinceLast(selector) => {
-                let marks = self.events(selector).filter(|e| !e.too_late);
-                marks.max_by_key(|e| (e.ts, e.order)).is_none_or(|y| match completion.by_event {
-                    true => (completion.by.ts, completion.by.order) > (y.ts, y.order),
-                    // A wait ends after all events of that millisecond.
-                    false => completion.at >= y.ts,
-                })
-            }
+            // A mark counts however late it comes.
+            Window::SinceLast(selector) => self.newest(selector).is_none_or(|y| match completion.by_event {
+                true => (completion.by.ts, completion.by.order) > (y.ts, y.order),
+                // A wait ends after all events of that millisecond.
+                false => completion.at >= y.ts,
+            }),
             _ => self.instant_in(&TimeWindow::Past(window.clone()), completion.at),
         }
     }
