@@ -175,7 +175,60 @@ const CONDITIONS: &[&str] = &[
     "max(a.w) in last 1h >= 2026-01-05T12:00:00Z",
     "max(a.w) in last 1h = last(a).w",
     "min(a.w) in last 10m is known",
+    "band(age(last(a).at), [1m, 10m, 1h]) = 1",
+    "not (band(age(last(a).at), [10m, 1h]) = 0)",
+    "band(score(z), [0.25, 1.5, 3]) >= 2",
+    "band(sum(a.m) in last 1h, [10 EUR, 100 EUR]) in [0, 2]",
+    "band(count(a) ever, [2, 4]) + band(age(first(a).at), [10m, 1h]) >= 2",
+    "age(last(a).at) >= 10m",
+    "age(last(a).at) > age(last(b).at)",
+    "age(last(a).at) = age(last(b).at)",
+    "age(last(a).at) between 5m and 1h",
+    "age(last(a).at) in 5m..1h",
+    "age(customer.signup) < 1h",
+    "age(last(a).w) > 0s",
+    "age(last(a).at) is known",
+    "bucket(\"x\") < 50%",
+    "bucket(\"x\") in 25%..75%",
+    "customer.country matches /^S/",
+    "any a[s matches /^[xX]$/] in last 1h",
+    "count(a) in last 1h in 1..3",
+    "score(z) in 0.5..2",
+    "customer.signup in 2026-01-05T00:00:00Z..2026-01-06T00:00:00Z",
+    "score(z) + score(z) >= 3",
+    "score(z) * 2 < 3",
+    "score(z) >= count(a) in last 10m + 0.5",
+    "score(z) / 2 between 0.5 and 1",
+    "score(z) - 1 <= 0",
+    "entered segment w in last 10m",
+    "left segment w in last 10m",
+    "entered segment w between 5m and 1h ago",
+    "left segment w since last b",
+    "entered segment w in this session",
+    "entered segment w in this day",
+    "not entered segment w ever",
+    "points(p) >= 2",
+    "points(p) = 0",
+    "points(p) > score(z) + 0.5",
+    "stage(y) = \"one\"",
+    "stage(y) != \"rest\"",
+    "(stage(y) = \"two\") for at least 5m",
+    "any trait_changed in last 10m",
+    "at least 2 trait_changed[name = \"country\"] in last 1h",
+    "last(trait_changed[name = \"rank\"]).to >= 0.5",
 ];
+
+/// What some of the conditions refer to.
+fn others() -> [Item; 3] {
+    let leaf = |text: &str| Tree::Leaf(text.into());
+    let points = vec![("give 1.5".to_string(), leaf("any a in last 10m")), ("give 1".to_string(), leaf("in segment w"))];
+    let stages = vec![("one".to_string(), leaf("any a in last 10m")), ("two".to_string(), leaf("any (a | b) in last 1h"))];
+    [
+        segment("w", leaf("at least 2 a in last 30m"), None, &[]),
+        Item { name: "p".into(), body: ItemBody::Points { rules: points } },
+        Item { name: "y".into(), body: ItemBody::Stages { stages, otherwise: "rest".into() } },
+    ]
+}
 
 const TERMS: &[&str] = &[
     "count(a) in last 1h",
@@ -255,6 +308,7 @@ fn every_form_of_condition_agrees_with_the_oracle() {
                 segment("t", Tree::Leaf("any a in last 1h".into()), Some(tree.clone()), &[]),
                 segment("u", Tree::Not(Box::new(tree)), None, &[]),
             ];
+            scenario.items.extend(others());
             agrees(scenario, form);
         }
     }
