@@ -112,7 +112,8 @@ impl Writer<'_> {
             }),
             ("a score compared with anything but a number", |w| {
                 let score = w.score_term()?;
-                Some(format!("{score} {} {}", w.pick(&["<", ">="]), w.number().0))
+                // Not with 0 itself: where a decaying double ends in it is a matter of rounding.
+                Some(format!("{score} {} {} + 0.37", w.pick(&["<", ">="]), w.number().0))
             }),
             ("`min` and `max` of instants, dates and durations", |w| {
                 let (of, window) = (w.selector_of("a"), w.window());
