@@ -64,7 +64,9 @@ fn workspace() -> tempfile::TempDir {
 
 #[test]
 fn the_samples_compile_without_warnings_and_pass_their_tests() {
-    for folder in ["examples", "examples/demo"] {
+    let mapped =
+        ["cdnow", "ga4", "jdata", "online_shoppers", "otto", "rudder", "segment", "snowplow"].map(|n| format!("examples/mappings/{n}"));
+    for folder in ["examples", "examples/demo"].into_iter().chain(mapped.iter().map(String::as_str)) {
         let checked = segmentd(&["check", folder, "--plan"]);
         assert_eq!(code(&checked), 0, "{}", err(&checked));
         assert!(out(&checked).contains("no errors, no warnings"), "{}", out(&checked));
@@ -189,6 +191,98 @@ fn backtest_sorts_by_arrival_and_tells_the_rest_on_standard_error() {
     early[6] = "2026-11-02T00:00:00Z";
     let output = segmentd_in(folder.path(), &early, "");
     assert!(output.stdout.is_empty() && err(&output).contains("2 records after that were left out"), "{}", err(&output));
+}
+
+#[test]
+fn backtest_reads_rows_of_other_systems_as_a_mapping_says() {
+    let folder = workspace();
+    let write = |name: &str, text: &[u8]| std::fs::write(folder.path().join(name), text).expect("written");
+    let mapping = r#"
+        [mapping]
+        customer = "who"
+        whole = "who"
+        id = "nr"
+        event = "what"
+        events = { "Order Completed" = "order_completed" }
+        time = "when"
+        time_format = "%d.%m.%Y %H:%M"
+        time_zone = "Europe/Stockholm"
+        leave_out = { what = ["Ping"] }
+        [mapping.properties]
+        total = "extra#/sum"
+    "#;
+    write("m.toml", mapping.as_bytes());
+    let rows = "who;nr;what;when;order_id;extra\n\
+                1.0;a;Order Completed;01.11.2026 11:00;o1;\"{\"\"sum\"\": 80.5}\"\n\
+                2;b;Ping;01.11.2026 11:00;;\n\
+                1;c; order completed;03.11.2026 11:00;o2;{\"sum\":25}\n\
+                1;c;Order Completed;03.11.2026 11:00;o2;{\"sum\":25}\n\
+                3;d;Order Completed;yesterday;o3;\n\
+                3;e;Order Completed\n\
+                3;f;Order Lost;03.11.2026 12:00;;\n";
+    write("rows.csv", rows.as_bytes());
+    write("m2.toml", mapping.replace("[mapping]", "[mapping]\ndelimiter = \";\"").as_bytes());
+    let run = |events: &str, mapping: &str| {
+        segmentd_in(folder.path(), &["backtest", "--definitions", "seg", "--events", events, "--mapping", mapping], "")
+    };
+    let output = run("rows.csv", "m2.toml");
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let changes: Vec<serde_json::Value> = out(&output).lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    assert_eq!(changes.len(), 1, "{}", out(&output));
+    let change = &changes[0];
+    assert_eq!((&change["customer"], &change["since"]), (&"1".into(), &"2026-11-03T10:00:00.000Z".into()));
+    assert_eq!((&change["reason"][0]["observed"], &change["cause_event"]["offset"]), (&"105.50 EUR".into(), &4.into()));
+    for want in [
+        "dead letters unreadable: 2 (first in line 6: `time` is no instant of the mapping's form: yesterday)",
+        "dead letters unknown_event: 1 (first in line 8: Order Lost)",
+        "1 rows were left out",
+        "1 duplicates",
+        "size over time",
+    ] {
+        assert!(err(&output).contains(want), "{want} is not in\n{}", err(&output));
+    }
+    // With the wrong delimiter no column is found, and a mapping that is wrong is told like a configuration.
+    let output = run("rows.csv", "m.toml");
+    assert!(code(&output) == 2 && err(&output).contains("the file has no column `who`"), "{}", err(&output));
+    write("bad.toml", mapping.replace("customer", "costumer").as_bytes());
+    let output = run("rows.csv", "bad.toml");
+    assert!(code(&output) == 2 && err(&output).contains("did you mean `customer`?"), "{}", err(&output));
+
+    // The same as packed NDJSON, a customer a line.
+    let lines = "{\"c\":\"1\",\"orders\":[{\"nr\":\"a\",\"ms\":1793527200000,\"order_id\":\"o1\",\"sum\":80.5},{\"nr\":\"c\",\"ms\":1793700000000,\"order_id\":\"o2\",\"sum\":25}]}\n";
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packed.write_all(lines.as_bytes()).expect("packed");
+    write("rows.ndjson.gz", &packed.finish().expect("packed"));
+    let mapping = "[mapping]\neach = \"/orders\"\ncustomer = \"/c\"\nid = \"nr\"\nevent = \"=order_completed\"\ntime = \"ms\"\ntime_format = \"ms\"\n\
+                   properties = { total = \"/sum\" }\n";
+    write("m3.toml", mapping.as_bytes());
+    let output = run("rows.ndjson.gz", "m3.toml");
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let entered: serde_json::Value = serde_json::from_str(out(&output).trim()).expect("one change");
+    assert_eq!((&entered["since"], &entered["reason"]), (&change["since"], &change["reason"]));
+}
+
+#[test]
+fn the_summary_tells_which_segments_share_members() {
+    let folder = workspace();
+    let mut events = String::new();
+    for customer in 0..10 {
+        let total = if customer < 4 { "150.00" } else { "1.00" };
+        events += &format!(
+            "{{\"customer\":\"c{customer}\",\"event\":\"order_completed\",\"ts\":\"2026-11-01T10:00:00Z\",\"properties\":{{\"total\":\"{total}\"}}}}\n"
+        );
+    }
+    std::fs::write(folder.path().join("events.ndjson"), events).expect("written");
+    let args = ["backtest", "--definitions", "seg", "--events", "events.ndjson", "--until", "2026-12-21T10:00:00Z"];
+    let output = segmentd_in(folder.path(), &args, "");
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let rows: Vec<Vec<String>> = err(&output).lines().map(|l| l.split_whitespace().map(String::from).collect()).collect();
+    let row = |first: &str| rows.iter().find(|r| r.first().is_some_and(|w| w == first)).unwrap_or_else(|| panic!("{}", err(&output)));
+    // Everybody is slipping from the thirtieth of fifty days on, big spenders are there from the first.
+    assert_eq!(row("slipping")[1..5], ["10", "0", "0", "10"]);
+    assert_eq!(row("slipping")[5], format!("{}{}", "▁".repeat(23), "█".repeat(17)));
+    assert_eq!(row("big_spender")[5], "█".repeat(40));
+    assert_eq!(row("2")[1..], ["big_spender", "4", "40", "%", "4"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! a list (`SEGMENTD_INPUT__0__TOPIC`). Relative paths are relative to the file's folder. `deploy/segmentd.toml` shows every key with its
 //! default. Secrets never print: see [`Secret`].
 
+mod mapping;
 mod tree;
 mod units;
 
@@ -18,6 +19,7 @@ use crate::time::Millis;
 use crate::wire::{Partitioner, UnknownEvents, WrongType};
 
 pub use crate::telemetry::log::{Log, LogFormat};
+pub use mapping::load_mapping;
 pub use tree::{Error, Problem};
 pub use units::{parse_duration, parse_size};
 

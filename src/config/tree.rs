@@ -55,6 +55,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("segments", &["directory"]),
     ("engine", &["workers", "clock_guard", "commit_interval", "unknown_events", "wrong_type", "customer_rate", "on_mismatch", "max_age"]),
     ("snapshot", &["url"]),
+    ("mapping", &["delimiter", "columns", "each", "customer", "time", "time_format", "properties", "traits", "values", "leave_out"]),
     ("log", &["filter"]),
 ];
 
@@ -216,6 +217,64 @@ impl<'r> Table<'r> {
             }
         };
         items.iter().map(|i| Table { reader: self.reader, item: Some(i), path: self.child_path(key), known: RefCell::default() }).collect()
+    }
+
+    /// The tables of a table of free names, by name.
+    pub(super) fn named(&self, key: &'static str) -> Vec<(String, Table<'r>)> {
+        let table = self.table(key);
+        let Some(Item { node: Node::Table(members), .. }) = table.item else { return Vec::new() };
+        let child = |name: &str, item: &'r Item| {
+            let is_table = matches!(item.node, Node::Table(_));
+            if !is_table {
+                self.reader.report(&item.place, format!("`{}` is a table: [{}]", item.path, item.path), None);
+            }
+            Table { reader: self.reader, item: is_table.then_some(item), path: table.child_path(name), known: RefCell::default() }
+        };
+        members.iter().map(|(name, _, item)| (name.clone(), child(name, item))).collect()
+    }
+
+    /// A table of free names, with a text or a list of texts each.
+    pub(super) fn lists(&self, key: &'static str) -> Vec<(String, Vec<String>)> {
+        let table = self.table(key);
+        let Some(Item { node: Node::Table(members), .. }) = table.item else { return Vec::new() };
+        members.iter().map(|(name, _, item)| (name.clone(), self.texts_of(item))).collect()
+    }
+
+    /// The members of this table: free names with a text each, which may be empty.
+    pub(super) fn pairs(&self) -> Vec<(String, String)> {
+        let Some(Item { node: Node::Table(members), .. }) = self.item else { return Vec::new() };
+        let pair = |(name, _, item): &'r (String, String, Item)| match &item.node {
+            Node::Text(_) | Node::Word(_) => Some((name.clone(), self.texts_of(item).pop()?)),
+            _ => {
+                self.reader.report(&item.place, format!("`{}` is a text in quotes", item.path), None);
+                None
+            }
+        };
+        members.iter().filter_map(pair).collect()
+    }
+
+    /// A text, or a list of texts of which the first that counts is meant; numbers and truths as written. Absent: empty.
+    pub(super) fn texts(&self, key: &'static str) -> Vec<String> {
+        self.find(key).map_or_else(Vec::new, |item| self.texts_of(item))
+    }
+
+    fn texts_of(&self, item: &Item) -> Vec<String> {
+        match &item.node {
+            Node::Text(text) => vec![self.reader.resolve(item, text)],
+            Node::Word(word) => vec![word.clone()],
+            Node::List(items) if items.iter().all(|i| matches!(i.node, Node::Text(_) | Node::Word(_))) => {
+                items.iter().flat_map(|item| self.texts_of(item)).collect()
+            }
+            Node::List(_) | Node::Table(_) => {
+                self.reader.report(&item.place, format!("`{}` is a text in quotes or a list of texts", item.path), None);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Whether the table is there.
+    pub(super) fn is_present(&self) -> bool {
+        self.item.is_some()
     }
 
     /// A table of free names and scalar values, nested tables joined by points.

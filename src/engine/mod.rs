@@ -26,6 +26,7 @@ mod machine;
 mod migrate;
 mod motion;
 pub mod output;
+mod overlap;
 mod program;
 mod readings;
 mod reason;

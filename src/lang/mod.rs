@@ -19,6 +19,7 @@ mod walk;
 pub mod words;
 
 pub use definition::*;
+pub(crate) use diagnostic::nearest;
 pub use diagnostic::{Code, Diagnostic, Severity};
 pub use source::{SourceFile, Span};
 pub use supported::not_evaluated;

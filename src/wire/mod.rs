@@ -10,6 +10,7 @@ mod draft;
 pub mod encode;
 pub mod journal;
 pub mod json;
+pub mod mapping;
 pub mod partitioner;
 pub mod proto;
 pub mod protobuf;
