@@ -64,9 +64,7 @@ fn workspace() -> tempfile::TempDir {
 
 #[test]
 fn the_samples_compile_without_warnings_and_pass_their_tests() {
-    let mapped =
-        ["cdnow", "ga4", "jdata", "online_shoppers", "otto", "rudder", "segment", "snowplow"].map(|n| format!("examples/mappings/{n}"));
-    for folder in ["examples", "examples/demo"].into_iter().chain(mapped.iter().map(String::as_str)) {
+    for folder in ["examples", "examples/demo"] {
         let checked = segmentd(&["check", folder, "--plan"]);
         assert_eq!(code(&checked), 0, "{}", err(&checked));
         assert!(out(&checked).contains("no errors, no warnings"), "{}", out(&checked));
@@ -194,6 +192,48 @@ fn backtest_sorts_by_arrival_and_tells_the_rest_on_standard_error() {
 }
 
 #[test]
+fn the_sample_mappings_come_with_definitions_that_compile() {
+    let folders = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/mappings")).expect("there");
+    let mut n = 0;
+    for folder in folders {
+        let folder = folder.expect("entry").path();
+        let checked = segmentd(&["check", &folder.display().to_string()]);
+        assert_eq!(code(&checked), 0, "{}", err(&checked));
+        segmentd::config::load_mapping(&folder.join("mapping.toml")).expect("reads");
+        n += 1;
+    }
+    assert_eq!(n, 8);
+}
+
+/// Runs the sample mappings over the files that they are for, where those lie beside the project.
+#[test]
+fn the_sample_mappings_fit_the_files_that_they_are_for() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let data = root.join("../shared/data");
+    if !data.is_dir() {
+        return eprintln!("skipped: {} is not there", data.display());
+    }
+    for (name, file, customers, left) in [
+        ("cdnow", "cdnow_master.txt.gz", "23 570 customers", ""),
+        ("ga4", "fixtures/ga4_measurement_protocol_pairs.ndjson.gz", "1 customers", "unknown_event: 57"),
+        ("jdata", "jdata_action_201602_first30k.csv.gz", "customers", ""),
+        ("online_shoppers", "online_shoppers_train.csv.gz", "9 864 customers", ""),
+        ("otto", "otto_train_20sessions.jsonl.gz", "20 customers", ""),
+        ("rudder", "fixtures/rudder_messages_open.ndjson.gz", "customers", "missing_customer: 8"),
+        ("segment", "fixtures/segment_spec_examples.ndjson.gz", "2 customers", "unknown_event: 27"),
+        ("snowplow", "fixtures/snowplow_ecommerce_events.csv.gz", "20 customers", "unknown_event: 3"),
+    ] {
+        let folder = root.join("examples/mappings").join(name).display().to_string();
+        let (mapping, events) = (format!("{folder}/mapping.toml"), data.join(file).display().to_string());
+        let output = segmentd(&["backtest", "--definitions", &folder, "--events", &events, "--mapping", &mapping, "--output", "/dev/null"]);
+        assert_eq!(code(&output), 0, "{name}: {}", err(&output));
+        let told = err(&output);
+        assert!(told.contains(customers) && told.contains(left), "{name}: {told}");
+        assert_eq!(told.contains("dead letters"), !left.is_empty(), "{name}: {told}");
+    }
+}
+
+#[test]
 fn backtest_reads_rows_of_other_systems_as_a_mapping_says() {
     let folder = workspace();
     let write = |name: &str, text: &[u8]| std::fs::write(folder.path().join(name), text).expect("written");
@@ -243,7 +283,7 @@ fn backtest_reads_rows_of_other_systems_as_a_mapping_says() {
     }
     // With the wrong delimiter no column is found, and a mapping that is wrong is told like a configuration.
     let output = run("rows.csv", "m.toml");
-    assert!(code(&output) == 2 && err(&output).contains("the file has no column `who`"), "{}", err(&output));
+    assert!(code(&output) == 2 && err(&output).contains("the file has no column `"), "{}", err(&output));
     write("bad.toml", mapping.replace("customer", "costumer").as_bytes());
     let output = run("rows.csv", "bad.toml");
     assert!(code(&output) == 2 && err(&output).contains("did you mean `customer`?"), "{}", err(&output));
@@ -283,6 +323,67 @@ fn the_summary_tells_which_segments_share_members() {
     assert_eq!(row("slipping")[5], format!("{}{}", "▁".repeat(23), "█".repeat(17)));
     assert_eq!(row("big_spender")[5], "█".repeat(40));
     assert_eq!(row("2")[1..], ["big_spender", "4", "40", "%", "4"]);
+}
+
+#[test]
+fn explain_says_what_is_seen_what_is_asked_for_and_what_would_flip_it() {
+    let folder = workspace();
+    let definitions = "workspace { currency EUR }\n\
+         event viewed is activity { sku string }\n\
+         event order_completed is activity { order_id string  total money in EUR }\n\
+         trait country string\n\
+         segment looker { when at least 3 viewed in last 7d and customer.country = \"SE\" }\n\
+         segment spender { when sum(order_completed.total) in last 90d >= 100 EUR }\n\
+         segment slipping { when last(activity) at least 30d ago stay at least 2d }\n\
+         segment patient { when any viewed ever enter after 10d }\n";
+    std::fs::write(folder.path().join("seg/a.seg"), definitions).expect("written");
+    let events = [
+        r#"{"customer":"anna","event":"viewed","ts":"2026-01-01T10:00:00Z","properties":{"sku":"a"}}"#,
+        r#"{"customer":"anna","event":"order_completed","ts":"2026-01-01T11:00:00Z","properties":{"order_id":"o","total":"80.50"}}"#,
+        r#"{"customer":"bo","event":"viewed","ts":"2026-01-02T10:00:00Z","properties":{"sku":"a"}}"#,
+        r#"{"customer":"bo","event":"viewed","ts":"2026-01-20T10:00:00Z","properties":{"sku":"a"}}"#,
+    ];
+    std::fs::write(folder.path().join("events.ndjson"), events.join("\n")).expect("written");
+    let run = |customer: &str, more: &[&str]| {
+        let args = ["explain", "--definitions", "seg", "--events", "events.ndjson", "--customer", customer];
+        let output = segmentd_in(folder.path(), &[&args[..], more].concat(), "");
+        assert_eq!(code(&output), 0, "{}", err(&output));
+        out(&output)
+    };
+    let text = run("anna", &["--at", "2026-01-02T12:00:00Z"]);
+    for want in [
+        "anna at 2026-01-02T12:00:00.000Z, first seen 2026-01-01T10:00:00.000Z\n",
+        "looker: never in\n  when\n    - all of\n",
+        "- at least 3 viewed in last 7d: 1 (asked for: 3)\n          holds after 2 more viewed before 2026-01-08T10:00:00.000Z\n",
+        "- customer.country = \"SE\": unknown (asked for: \"SE\")\n          holds after another value of customer.country\n",
+        "holds after order_completed with total of 19.50 EUR more in all before 2026-04-01T11:00:00.000Z\n",
+        "slipping: never in\n  with no further record: entered at 2026-01-31T11:00:00.000Z\n",
+        "- last(activity) at least 30d ago: 1d1h (asked for: 30d)\n        holds from 2026-01-31T11:00:00.000Z on, with no further record\n",
+        "patient: never in\n  with no further record: entered at 2026-01-11T10:00:00.000Z\n",
+    ] {
+        assert!(text.contains(want), "{want} is not in\n{text}");
+    }
+    // Later, and what a member waits for.
+    let json: serde_json::Value = serde_json::from_str(&run("anna", &["--at", "2026-02-01T00:00:00Z", "--json"])).expect("JSON");
+    let segment = |name: &str| {
+        let all = json["segments"].as_array().expect("a list");
+        all.iter().find(|s| s["segment"] == name).unwrap_or_else(|| panic!("{json}")).clone()
+    };
+    assert_eq!((&segment("slipping")["member"], &segment("slipping")["since"]), (&true.into(), &"2026-01-31T11:00:00.000Z".into()));
+    assert_eq!(segment("slipping")["parts"][0]["condition"]["flips_by"], "1 activity");
+    assert_eq!(segment("looker")["parts"][0]["condition"]["of"][0]["observed"], "0");
+    assert_eq!(segment("patient")["next"], serde_json::Value::Null);
+    // Nobody, and nothing.
+    assert_eq!(run("carl", &[]), "carl at 2026-01-20T10:00:00.000Z: no record so far\n");
+    for (args, exit, said) in [
+        (&["explain", "--customer", "a"][..], 2, "give --definitions and --events"),
+        (&["explain", "--customer", "a", "--definitions", "seg"], 2, "--events"),
+        (&["explain", "--customer", "a", "--url", "nowhere"], 2, "--url is http://ADDRESS:PORT"),
+        (&["explain", "--customer", "a", "--url", "http://127.0.0.1:1"], 3, "127.0.0.1:1"),
+    ] {
+        let output = segmentd_in(folder.path(), args, "");
+        assert_eq!((code(&output), err(&output).contains(said)), (exit, true), "{args:?}: {}", err(&output));
+    }
 }
 
 #[test]

@@ -8,8 +8,10 @@ mod backtest;
 mod check;
 mod definitions;
 mod demo;
+mod explain;
 mod format;
 mod generate;
+mod http;
 mod infer;
 mod run;
 mod tail;
@@ -48,6 +50,8 @@ enum Command {
     Test(test::Args),
     /// Run the engine over a file of events in event time and print every change
     Backtest(backtest::Args),
+    /// Say why a customer is or is not in each segment, and what would change that
+    Explain(explain::Args),
     /// Write a first catalogue from a sample of events
     Infer(infer::Args),
     /// Make events of a seeded shop
@@ -130,6 +134,7 @@ pub fn main() -> ExitCode {
         Command::Format(args) => format::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Backtest(args) => backtest::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Infer(args) => infer::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Tail(args) => tail::run(&args),

@@ -17,6 +17,7 @@ mod customer;
 pub mod dedup;
 mod evaluate;
 mod explain;
+mod explained;
 pub mod features;
 mod feed;
 mod filter;
@@ -57,6 +58,7 @@ use timers::Timers;
 
 pub use activate::{Activated, Busy, Warming};
 pub use batch::{Batch, Body, Datum, Record};
+pub use explained::{Condition, Explanation, Next, Part, Segment};
 pub use output::{Applied, Counts, DeadLetter, HerdCursor, Outputs, Published, ScanCursor};
 pub use snapshot::{LoadError, SavedSets};
 

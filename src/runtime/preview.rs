@@ -1,4 +1,5 @@
-//! What a set of definitions would change: tried on copies of a sample of the customers of this instance, beside the running shards.
+//! What a set of definitions would change: tried on copies of a sample of the customers of this instance, beside the running shards. And why
+//! one customer is where he is, found on a copy too.
 //!
 //! A worker only copies the sample (milliseconds), between two of its steps; everything else happens on the thread of whoever asks. Nothing
 //! that is tried here is published or kept.
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::View;
-use crate::engine::{Batch, Engine, Outputs};
+use crate::engine::{Batch, Engine, Explanation, Outputs};
 use crate::ids::ShardId;
 use crate::kafka::Waker;
 use crate::lang::Workspace;
@@ -62,7 +63,7 @@ fn instant<S: serde::Serializer>(at: &Option<Timestamp>, to: S) -> Result<S::Ok,
 pub enum Error {
     #[error("another set is being tried; ask again")]
     Busy,
-    #[error("no shard that could be tried runs on this instance at this moment; ask again")]
+    #[error("no shard that could be asked runs on this instance at this moment; ask again")]
     NoShard,
 }
 
@@ -73,15 +74,42 @@ pub(super) struct Sample {
     customers: u64,
 }
 
-type Answer = Sender<Vec<Sample>>;
+/// What a worker is asked.
+enum Question {
+    Sample(Sender<Vec<Sample>>),
+    /// A copy of one customer, for explaining, from the worker that runs the shard.
+    Customer {
+        shard: ShardId,
+        customer: String,
+        answer: Sender<Copied>,
+    },
+}
+
+/// An engine with the one customer; without an engine: one that is not known, with the shard's clock.
+struct Copied {
+    engine: Option<Engine>,
+    clock: Timestamp,
+}
+
+/// Longest wait for the copy of one customer.
+const CUSTOMER_WAIT: Duration = Duration::from_secs(5);
 
 /// A worker's end: questions that wait for it.
-pub(super) struct Questions(Receiver<Answer>);
+pub(super) struct Questions(Receiver<Question>);
 
 impl Questions {
     /// Answers what was asked since the last call.
     pub(super) fn answer(&self, worker: &Worker) {
-        while let Ok(asker) = self.0.try_recv() {
+        while let Ok(question) = self.0.try_recv() {
+            let asker = match question {
+                Question::Sample(asker) => asker,
+                Question::Customer { shard, customer, answer } => {
+                    if let Some(engine) = worker.engine(shard) {
+                        let _ = answer.send(Copied { engine: engine.only(&customer), clock: engine.clock() });
+                    }
+                    continue;
+                }
+            };
             let shards: Vec<ShardId> = worker.running().collect();
             let sample = |id: &ShardId| {
                 let engine = worker.engine(*id)?;
@@ -96,7 +124,7 @@ impl Questions {
 /// Tries sets of definitions; clones share it.
 #[derive(Clone)]
 pub struct Previewer {
-    workers: Arc<Vec<(Mutex<Sender<Answer>>, Waker)>>,
+    workers: Arc<Vec<(Mutex<Sender<Question>>, Waker)>>,
     view: Arc<View>,
     /// One at a time: a trial takes a core.
     busy: Arc<Mutex<()>>,
@@ -114,6 +142,31 @@ impl Previewer {
         (Previewer { workers: Arc::new(workers), view, busy: Arc::default() }, questions)
     }
 
+    fn ask(&self, question: impl Fn() -> Question) {
+        for (ask, waker) in self.workers.iter() {
+            // A worker that has ended answers nothing.
+            let _ = ask.lock().unwrap_or_else(PoisonError::into_inner).send(question());
+            waker.wake();
+        }
+    }
+
+    /// Why a customer is where he is. The worker only copies the customer; not for a worker's thread.
+    ///
+    /// **Errors:** no worker of this instance runs the shard at this moment.
+    pub fn explain(&self, customer: &str, shard: ShardId) -> Result<Explanation, Error> {
+        let (answer, copies) = channel();
+        self.ask(|| Question::Customer { shard, customer: customer.into(), answer: answer.clone() });
+        drop(answer);
+        let copied = copies.recv_timeout(CUSTOMER_WAIT).map_err(|_| Error::NoShard)?;
+        Ok(match copied.engine {
+            Some(engine) => engine.explain(customer, None),
+            None => {
+                let at = (copied.clock != Timestamp::MIN).then_some(copied.clock);
+                Explanation { customer: customer.into(), at, ..Explanation::default() }
+            }
+        })
+    }
+
     /// What the set would change. Takes up to seconds; not for a worker's thread.
     ///
     /// **Errors:** nothing can be said at this moment.
@@ -121,11 +174,7 @@ impl Previewer {
         let Ok(_only) = self.busy.try_lock() else { return Err(Error::Busy) };
         let plan = Arc::new(Plan::compile(Arc::new(workspace)));
         let (asker, answers) = channel();
-        for (ask, waker) in self.workers.iter() {
-            // A worker that has ended answers nothing.
-            let _ = ask.lock().unwrap_or_else(PoisonError::into_inner).send(asker.clone());
-            waker.wake();
-        }
+        self.ask(|| Question::Sample(asker.clone()));
         drop(asker);
         let deadline = Instant::now() + SAMPLE_WAIT;
         let mut samples = Vec::new();

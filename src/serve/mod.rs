@@ -120,6 +120,7 @@ fn router(service: Service) -> Router {
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(readiness))
         .route("/v1/customers/{customer}/memberships", get(memberships))
+        .route("/v1/customers/{customer}/explain", get(explain))
         .route("/v1/definitions", get(in_force))
         .route("/v1/definitions/preview", post(preview).layer(DefaultBodyLimit::max(LARGE_MESSAGE_BYTES)))
         .with_state(service)
@@ -179,18 +180,39 @@ async fn preview(State(service): State<Service>, body: Bytes) -> Response {
     }
 }
 
-async fn memberships(State(service): State<Service>, Path(customer): Path<String>) -> Response {
-    let restoring = || {
-        let body = Json(json!({ "error": "restoring", "message": "the customer's shard is being restored; ask again" }));
-        (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], body).into_response()
+fn restoring() -> Response {
+    let body = Json(json!({ "error": "restoring", "message": "the customer's shard is being restored; ask again" }));
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], body).into_response()
+}
+
+fn elsewhere(shard: ShardId) -> Response {
+    let body = json!({ "error": "elsewhere", "message": "another instance owns the customer's shard", "shard": shard });
+    (StatusCode::MISDIRECTED_REQUEST, Json(body)).into_response()
+}
+
+/// Why a customer is or is not in each segment.
+async fn explain(State(service): State<Service>, Path(customer): Path<String>) -> Response {
+    let Some(shard) = (service.shard_of)(&customer) else { return restoring() };
+    match service.view.lookup(&customer, shard) {
+        Answer::Restoring => return restoring(),
+        Answer::Elsewhere => return elsewhere(shard),
+        Answer::Memberships(_) => {}
+    }
+    let Some(previewer) = service.previewer else {
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "error": "no workers run here" }))).into_response();
     };
+    match tokio::task::spawn_blocking(move || previewer.explain(&customer, shard)).await {
+        Ok(Ok(explanation)) => Json(explanation).into_response(),
+        Ok(Err(_)) => restoring(),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({ "error": "the explanation has ended by a bug" }))).into_response(),
+    }
+}
+
+async fn memberships(State(service): State<Service>, Path(customer): Path<String>) -> Response {
     let Some(shard) = (service.shard_of)(&customer) else { return restoring() };
     match service.view.lookup(&customer, shard) {
         Answer::Restoring => restoring(),
-        Answer::Elsewhere => {
-            let body = json!({ "error": "elsewhere", "message": "another instance owns the customer's shard", "shard": shard });
-            (StatusCode::MISDIRECTED_REQUEST, Json(body)).into_response()
-        }
+        Answer::Elsewhere => elsewhere(shard),
         Answer::Memberships(present) => {
             let rows: Vec<_> = present
                 .iter()
@@ -239,6 +261,7 @@ mod tests {
         assert_eq!(get_path(at, "/readyz"), (503, "joining the group\n".into()));
         joined.store(true, Ordering::Relaxed);
         assert_eq!(get_path(at, "/v1/customers/c-1/memberships").0, 421, "another instance has it");
+        assert_eq!(get_path(at, "/v1/customers/c-1/explain").0, 421, "another instance has it");
         let row = |state| ShardRow {
             state,
             set: None,
@@ -255,6 +278,7 @@ mod tests {
         };
         view.report(ShardId(2), row(ShardState::Restoring));
         assert_eq!(get_path(at, "/v1/customers/c-1/memberships").0, 503);
+        assert_eq!(get_path(at, "/v1/customers/c-1/explain").0, 503);
         view.report(ShardId(2), row(ShardState::Running));
         assert_eq!(get_path(at, "/readyz"), (200, "ready\n".into()));
         let (code, body) = get_path(at, "/v1/customers/anna%20b/memberships");

@@ -88,6 +88,21 @@ fn a_set_is_shown_refused_published_and_taken_back() {
     assert_eq!(changes.len(), 300);
     is_gapless(&changes);
 
+    // Why somebody is where he is, from the instance itself.
+    let explained = |customer: &str| {
+        let url = format!("http://{address}");
+        let args = ["explain", "--customer", customer, "--url", &url, "--json"];
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_segmentd")).args(args).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let json = explained("c-3");
+    let segment = |name: &str| json["segments"].as_array().unwrap().iter().find(|s| s["segment"] == name).unwrap();
+    assert_eq!((&segment("fresh")["member"], &segment("seen")["member"]), (&true.into(), &false.into()), "{json}");
+    let condition = &segment("seen")["parts"][0]["condition"];
+    assert_eq!((&condition["holds"], &condition["observed"]), (&false.into(), &"1".into()), "{json}");
+    assert_eq!(explained("nobody / known")["first_seen"], serde_json::Value::Null);
+
     // The same once more is nothing.
     let (code, said) = site.apply("one", &["--yes"]);
     assert_eq!(code, Some(0), "{said}");

@@ -70,6 +70,11 @@ impl Input {
         Ok(input)
     }
 
+    /// Of the records in time; `None`: there is none.
+    pub(in crate::cli) fn last_arrival(&self) -> Option<Timestamp> {
+        self.lines.last().map(|l| l.arrival)
+    }
+
     pub(super) fn bytes_of(&self, line: &Line) -> &[u8] {
         &self.bytes[line.start..line.start + line.len as usize]
     }

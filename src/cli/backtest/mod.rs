@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         None => Box::new(BufWriter::with_capacity(1 << 20, std::io::stdout().lock())),
     };
     let first = input.lines.first().map_or(Timestamp(0), |l| l.arrival);
-    let end = args.until.or_else(|| input.lines.last().map(|l| l.arrival));
+    let end = args.until.or_else(|| input.last_arrival());
     let mut replay = Replay::new(plan, dead_letters);
     let mut summary = Summary::new(&replay.engine, first, end.unwrap_or(first));
     let mut progress = Progress::new(input.lines.len(), args.output.is_some());

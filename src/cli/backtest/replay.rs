@@ -26,7 +26,7 @@ pub(in crate::cli) struct Replay {
     pub(super) events: u64,
     pub(super) duplicates: u64,
     pub(super) changes: u64,
-    pub(super) dead_letters: DeadLetters,
+    pub(in crate::cli) dead_letters: DeadLetters,
 }
 
 /// Takes each change; fails where it cannot be written.

@@ -113,6 +113,12 @@ impl Ring {
         end - start
     }
 
+    /// The first instant after `t` at which an event of the window at `t` is outside of it.
+    pub fn next_leaving(&self, window: AgeWindow, t: Timestamp) -> Timestamp {
+        let (start, end) = window.range(&self.times, t);
+        if start == end { Timestamp::MAX } else { window.leaves(Timestamp(self.times[start])) }
+    }
+
     /// Compares the count with a constant.
     ///
     /// **Cost:** O(log K), and O(K) for the walk to the next flip; allocates nothing.
