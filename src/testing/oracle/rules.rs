@@ -33,8 +33,7 @@ impl Rules {
             uses_trait_changed: false,
             workspace: workspace.clone(),
         };
-        let read = points_that_are_read(&workspace);
-        for (i, definition) in workspace.definitions.iter().enumerate() {
+        for definition in &workspace.definitions {
             // R24: without `timezone`, and for what cannot have one, the customer's.
             let zone = match &definition.kind {
                 DefinitionKind::Segment(segment) => match &segment.timezone {
@@ -60,19 +59,14 @@ impl Rules {
                     }
                 }
                 DefinitionKind::Stages(s) => s.stages.iter().for_each(|(_, e)| dwells_in(e, zone, dwells)),
-                // Points that nobody reads remember nothing.
-                DefinitionKind::Points(p) if read[i] => p.rules.iter().for_each(|(_, e)| dwells_in(e, zone, dwells)),
-                DefinitionKind::Points(_) => {}
+                DefinitionKind::Points(p) => p.rules.iter().for_each(|(_, e)| dwells_in(e, zone, dwells)),
                 DefinitionKind::Score(_) => {}
             }
             rules.enter_dwells.push(enter);
             rules.dwells_of.push((from..rules.dwells.len()).collect());
         }
         let mut collect = Collect::default();
-        for (i, (definition, zone)) in workspace.definitions.iter().zip(&rules.zones).enumerate() {
-            if matches!(definition.kind, DefinitionKind::Points(_)) && !read[i] {
-                continue;
-            }
+        for (definition, zone) in workspace.definitions.iter().zip(&rules.zones) {
             collect.zone = Some(*zone);
             walk::definition(definition, &mut collect);
         }
@@ -145,30 +139,6 @@ impl Rules {
             seq: 0,
             fired_through: Timestamp::MIN,
             steps: 0,
-        }
-    }
-}
-
-/// By definition: points that a segment or stages read, perhaps through other points.
-fn points_that_are_read(workspace: &Workspace) -> Vec<bool> {
-    let mut read = vec![false; workspace.definitions.len()];
-    // What a definition refers to stands before it.
-    for (i, definition) in workspace.definitions.iter().enumerate().rev() {
-        if read[i] || matches!(definition.kind, DefinitionKind::Segment(_) | DefinitionKind::Stages(_)) {
-            walk::definition(definition, &mut Reads { read: &mut read });
-        }
-    }
-    read
-}
-
-struct Reads<'r> {
-    read: &'r mut [bool],
-}
-
-impl<'a> walk::Visit<'a> for Reads<'_> {
-    fn term(&mut self, term: &'a crate::lang::Term) {
-        if let crate::lang::Term::Points(index) = term {
-            self.read[index.at()] = true;
         }
     }
 }
