@@ -447,6 +447,8 @@ mod tests {
             let DefinitionKind::Segment(segment) = &definition(&first, "a").kind else { panic!("a segment") };
             let shown = display::condition(&first, &segment.when);
             println!("shown: {shown}");
+            let said = words::condition(&first, &segment.when);
+            assert!(!said.is_empty() && !said.contains("  ") && !said.ends_with(' '), "seed {seed}: {text}\nsaid: {said}");
             let second = everything(&format!("{base} segment a {{ when {shown} }}"));
             assert_eq!(definition(&first, "a").hash, definition(&second, "a").hash, "seed {seed}: {text}\nshown: {shown}");
         }
