@@ -15,14 +15,12 @@ use super::value::{Val, contains, ends_with, is_empty, is_member, is_near, match
 use crate::lang::definition::Rel;
 use crate::model::{Decimal, ZoneId};
 use crate::plan::feature::FeatureId;
-use crate::plan::node::{Node, NodeId, SegmentUnit, TermId, UnitId, UnitKind};
+use crate::plan::node::{Node, NodeId, TermId, UnitId, UnitKind};
 use crate::time::{Millis, Timestamp};
 
 /// Steps of a walk over instants at which a term changes before a wake-up is asked for instead (LANGUAGE.md 9.2).
 const WALK_STEPS: usize = 64;
 
-/// Longest chain of `in segment` that `valid_until` looks along, so that no set of definitions can grow the stack.
-pub const UNTIL_DEPTH_MAX: usize = 64;
 /// A walk also ends once it has got so far ahead: the next record most likely makes it anew, and a wake-up that late is rare.
 const WALK_AHEAD: Millis = Millis(3_600_000);
 
@@ -45,12 +43,12 @@ pub struct Work {
     /// Leaves that were evaluated in the present pass, by node.
     memo: Vec<(u64, Verdict)>,
     /// By unit: until when its membership holds, as found in a pass. Sound within a step: what a unit refers to is done before it.
-    untils: Vec<(u64, Verdict)>,
+    pub(super) untils: Vec<(u64, Verdict)>,
     /// References that [`Work::unit_until`] is inside of.
-    until_depth: usize,
+    pub(super) until_depth: usize,
     /// By salt: the customer at hand's bucket, if it was asked for.
     pub(super) buckets: Vec<Cell<(u64, Decimal)>>,
-    pass: u64,
+    pub(super) pass: u64,
     /// The key that is looked at, in a condition on some key.
     pub at_key: Cell<usize>,
     /// The customer's own zone, of the generation beside it.
@@ -275,100 +273,6 @@ impl Work {
                 self.load_of_node(program, id);
                 self.leaf(program, leaf, t).holds
             }
-        }
-    }
-
-    /// Like [`node`](Self::node), but also over what other segments may do: until when nothing changes with no further record.
-    pub fn deep_until(&mut self, program: &Program, id: NodeId, t: Timestamp) -> Verdict {
-        if !self.customer.gaps.is_empty() {
-            return self.as_far_as_known(program, id, t, true);
-        }
-        let combined = |work: &mut Work, operands: &[NodeId], of: bool| {
-            let (mut earliest, mut latest) = (Timestamp::MAX, None::<Timestamp>);
-            for id in operands {
-                let v = work.deep_until(program, *id, t);
-                if v.holds == of {
-                    earliest = earliest.min(v.until);
-                } else {
-                    latest = Some(latest.map_or(v.until, |l| l.max(v.until)));
-                }
-            }
-            Verdict { holds: if latest.is_some() { !of } else { of }, until: latest.unwrap_or(earliest), approx: false }
-        };
-        match &program.plan.nodes[id as usize].node {
-            Node::And(all) => combined(self, all, true),
-            Node::Or(any) => combined(self, any, false),
-            Node::Not(of) => {
-                let of = self.deep_until(program, *of, t);
-                Verdict { holds: !of.holds, ..of }
-            }
-            Node::InSegment { unit, .. } => self.unit_until(program, *unit, t),
-            Node::Held { unit, operand, at_least } => {
-                let operand = self.deep_until(program, *operand, t);
-                match self.customer.unit(*unit).map(|e| e.since) {
-                    // About to begin by a timer of this very millisecond.
-                    None if operand.holds => Verdict { holds: false, until: operand.until.min(t + *at_least), ..operand },
-                    since => held(since, operand, *at_least, t),
-                }
-            }
-            _ => {
-                let mut verdict = self.node(program, id, t);
-                for unit in &program.beneath[id as usize] {
-                    verdict.until = verdict.until.min(self.unit_until(program, *unit, t).until);
-                }
-                verdict
-            }
-        }
-    }
-
-    /// Membership in a segment, and until when no record is needed to change it.
-    ///
-    /// **Cost:** each unit once a step, however many refer to it; along at most [`UNTIL_DEPTH_MAX`] references, beyond which the answer is
-    /// "now", which is early and so allowed.
-    pub fn unit_until(&mut self, program: &Program, unit: UnitId, t: Timestamp) -> Verdict {
-        let member = self.customer.is_member(unit);
-        let (segment, stages) = match &program.plan.units[unit as usize].kind {
-            UnitKind::Segment(segment) => (Some(segment), None),
-            UnitKind::Stages(stages) => (None, Some(stages)),
-            _ => return Verdict::fixed(member),
-        };
-        let (pass, known) = self.untils[unit as usize];
-        if pass == self.pass && known.holds == member {
-            return known;
-        }
-        let mut verdict = Verdict { holds: member, until: t, approx: false };
-        if self.until_depth < UNTIL_DEPTH_MAX {
-            self.until_depth += 1;
-            let found = match (segment, stages) {
-                (Some(segment), _) => self.segment_until(program, unit, segment, t),
-                (None, Some(stages)) => {
-                    let wanted = self.stage_wanted(program, stages, t, Work::deep_until);
-                    Verdict { holds: member != self.stage_moves(unit, stages, wanted), until: wanted.until, approx: false }
-                }
-                (None, None) => Verdict::fixed(member),
-            };
-            self.until_depth -= 1;
-            // A turn that waits for the timers of this millisecond (R2) is as near as can be.
-            if found.holds == member {
-                verdict.until = found.until;
-            }
-        }
-        self.untils[unit as usize] = (self.pass, verdict);
-        verdict
-    }
-
-    fn segment_until(&mut self, program: &Program, unit: UnitId, segment: &SegmentUnit, t: Timestamp) -> Verdict {
-        let member = self.customer.is_member(unit);
-        match (segment.exit, &segment.delays) {
-            (_, Some(delays)) => {
-                let wish = self.wish(program, unit, (segment, delays), t, Work::deep_until);
-                Verdict { holds: member != wish.why.is_some(), until: wish.until, approx: false }
-            }
-            (Some(exit), None) if member => {
-                let exit = self.deep_until(program, exit, t);
-                Verdict { holds: !exit.holds, ..exit }
-            }
-            _ => self.deep_until(program, segment.enter, t),
         }
     }
 

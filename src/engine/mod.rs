@@ -39,6 +39,7 @@ pub mod store;
 mod subsets;
 mod terms;
 pub mod timers;
+mod until;
 mod value;
 mod warming;
 

@@ -8,10 +8,11 @@
 //!
 //! Only customers with a [`Gap`](super::gaps::Gap) come here.
 
-use super::evaluate::{UNTIL_DEPTH_MAX, Work, held};
+use super::evaluate::{Work, held};
 use super::features::{AgeWindow, Verdict};
 use super::gaps::Lack;
 use super::program::{Program, State};
+use super::until::UNTIL_DEPTH_MAX;
 use crate::lang::definition::{DefinitionKind, Rel, Which};
 use crate::plan::calendar::{Axis, CalendarNode, CalendarTerm};
 use crate::plan::feature::{FeatureId, FeatureKind, Quantity};
