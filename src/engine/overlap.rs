@@ -19,10 +19,8 @@ impl Engine {
                 continue;
             }
             let member: Vec<bool> = units.iter().map(|unit| unit.is_some_and(|unit| work.customer.is_member(unit))).collect();
-            for (_, row) in both.iter_mut().enumerate().filter(|(i, _)| member[*i]) {
-                for (j, count) in row.iter_mut().enumerate() {
-                    *count += u64::from(member[j]);
-                }
+            for (row, _) in both.iter_mut().zip(&member).filter(|(_, is_member)| **is_member) {
+                row.iter_mut().zip(&member).for_each(|(count, other)| *count += u64::from(*other));
             }
         }
         both

@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn a_chart_carries_sizes_on_and_tells_few_from_nobody() {
         assert_eq!(sparkline(&[None, Some(1), None, Some(700), Some(350), Some(0)]), "▁▂▂█▅▁");
-        assert_eq!(sparkline(&[Some(1), Some(0)]), "▂▁");
+        assert_eq!(sparkline(&[Some(1), Some(0)]), "█▁");
         assert_eq!(sparkline(&[None, None]), "▁▁");
     }
 }
