@@ -117,6 +117,11 @@ fn broken_definitions_are_exit_code_1_in_every_command() {
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(json["ok"], false);
     assert_eq!(json["diagnostics"][0]["line"], 1, "{json}");
+    let edit = serde_json::json!({
+        "start": 34, "end": 37, "from": { "line": 1, "column": 35 }, "to": { "line": 1, "column": 38 }, "replacement": "90d",
+    });
+    let unit = json["diagnostics"].as_array().and_then(|all| all.iter().find(|d| d["code"] == "E11")).expect("E11");
+    assert_eq!(unit["fixes"], serde_json::json!([{ "edits": [edit] }]));
 }
 
 #[test]

@@ -86,6 +86,52 @@ fn texts_named_after_a_code_give_it() {
     assert!(missing.is_empty(), "no golden text gives {missing:?}");
 }
 
+/// Every offered fix removes its message and brings no new error; `fixes.txt` shows what each makes of its line.
+#[test]
+fn fixes_mend_what_they_are_offered_for() {
+    let mut shown = String::new();
+    let mut offered = BTreeSet::new();
+    for name in names() {
+        let before = compiled(&name);
+        let (text, catalogue) = (read(&name), read("reference_catalogue.seg"));
+        let alone = text.starts_with("# alone");
+        for diagnostic in &before.diagnostics {
+            for fix in &diagnostic.fixes {
+                let mended = fix.apply(0, &text);
+                assert_ne!(mended, text, "{name}: a fix changes nothing: {diagnostic}");
+                for edit in &fix.edits {
+                    assert!(edit.from <= edit.to && edit.from.0 >= 1 && edit.from.1 >= 1, "{edit:?}");
+                }
+                let mut files = vec![SourceFile::new(name.as_str(), mended.as_str())];
+                if !alone {
+                    files.push(SourceFile::new("reference_catalogue.seg", catalogue.as_str()));
+                }
+                let after = compile(&files);
+                let line = diagnostic.line as usize;
+                let (old, new) = (text.lines().nth(line - 1).unwrap_or(""), mended.lines().nth(line - 1).unwrap_or(""));
+                let same =
+                    |of: &Compiled| of.diagnostics.iter().filter(|d| d.code == diagnostic.code && d.message == diagnostic.message).count();
+                assert!(same(&after) < same(&before), "{name}: the message stays\n{diagnostic}\n{new}");
+                // What the parser had to skip is read now, so that the line itself may have more to say, but no other may.
+                let errors = |of: &Compiled| of.errors().filter(|d| d.line as usize != line).count();
+                assert!(errors(&after) <= errors(&before), "{name}: a new error elsewhere\n{diagnostic}\n{new}");
+                let here = |of: &Compiled| of.errors().filter(|d| d.line as usize == line).map(|d| d.to_string()).collect::<Vec<_>>();
+                assert!(here(&after).len() <= here(&before).len(), "{name}: a new error\n{diagnostic}\n{new}\n{}", here(&after).join("\n"));
+                offered.insert(diagnostic.code);
+                shown.push_str(&format!("{name}:{line} {}\n- {}\n+ {}\n\n", diagnostic.code, old.trim(), new.trim()));
+            }
+        }
+    }
+    for code in [Code::E01, Code::E02, Code::E03, Code::E05, Code::E06, Code::E11, Code::E15] {
+        assert!(offered.contains(&code), "no fix of {code}");
+    }
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(directory().join("fixes.txt"), &shown).expect("golden file is written");
+    } else {
+        assert_eq!(fs::read_to_string(directory().join("fixes.txt")).unwrap_or_default(), shown, "run with UPDATE_GOLDEN=1");
+    }
+}
+
 /// One item of a text: from its first line to the line before the next.
 fn items(text: &str) -> Vec<String> {
     let starts = |line: &str| ["segment ", "score ", "points ", "stages ", "let "].iter().any(|word| line.starts_with(word));

@@ -119,9 +119,16 @@ fn counted(workspace: &Workspace) -> String {
 }
 
 fn diagnostic(d: &Diagnostic) -> Value {
+    let edit = |e: &lang::Edit| {
+        let place = |(line, column): (u32, u32)| json!({ "line": line, "column": column });
+        json!({
+            "start": e.span.start, "end": e.span.end, "from": place(e.from), "to": place(e.to), "replacement": e.replacement,
+        })
+    };
+    let fixes: Vec<Value> = d.fixes.iter().map(|f| json!({ "edits": f.edits.iter().map(edit).collect::<Vec<_>>() })).collect();
     json!({
         "code": d.code.as_str(), "severity": d.severity.word(), "file": d.file, "line": d.line, "column": d.column,
-        "start": d.span.start, "end": d.span.end, "message": d.message, "help": d.help,
+        "start": d.span.start, "end": d.span.end, "message": d.message, "help": d.help, "fixes": fixes,
     })
 }
 

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::source::{SourceFile, Span, place};
+use super::source::{SourceFile, Span, place, position};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -128,6 +128,8 @@ pub struct Diagnostic {
     pub message: String,
     /// A way out, where there is one.
     pub help: Option<String>,
+    /// Changes of the text after which the message is gone: alternatives, where more than one may be meant.
+    pub fixes: Vec<Fix>,
     excerpt: String,
     indent: usize,
     width: usize,
@@ -146,15 +148,51 @@ impl fmt::Display for Diagnostic {
     }
 }
 
+/// One way to mend a text. Its edits belong together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fix {
+    /// By place; none overlaps another.
+    pub edits: Vec<Edit>,
+}
+
+/// Bytes of a file, and what stands there instead; an empty range is a place to insert at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    pub span: Span,
+    /// Line and column of both ends, as in [`Diagnostic`].
+    pub from: (u32, u32),
+    pub to: (u32, u32),
+    pub replacement: String,
+}
+
+impl Fix {
+    /// The text with the edits made. Edits of another text, and such that do not fit it, are left out.
+    pub fn apply(&self, file: u32, text: &str) -> String {
+        let mut mended = text.to_string();
+        for edit in self.edits.iter().rev().filter(|e| e.span.file == file) {
+            let range = edit.span.start as usize..edit.span.end as usize;
+            if mended.get(range.clone()).is_some() {
+                mended.replace_range(range, &edit.replacement);
+            }
+        }
+        mended
+    }
+}
+
 /// Collects messages while a text is compiled. One place gets one message per code.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     raw: Vec<Raw>,
     errors: usize,
     warnings: usize,
+    latest: Latest,
     /// Treats every form as evaluated: for tests of what lies beyond the checker.
     pub all_forms: bool,
 }
+
+/// Where the message given last is kept, if it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Latest(Option<usize>);
 
 #[derive(Debug)]
 struct Raw {
@@ -162,6 +200,7 @@ struct Raw {
     span: Span,
     message: String,
     help: Option<String>,
+    fixes: Vec<Vec<(Span, String)>>,
 }
 
 /// Most messages of one run: beyond that the first ones are what helps.
@@ -182,9 +221,36 @@ impl Report {
     pub fn push(&mut self, code: Code, span: Span, message: String, help: Option<String>) {
         let count = if code.severity() == Severity::Error { &mut self.errors } else { &mut self.warnings };
         *count += 1;
-        if *count <= KEPT_MAX {
-            self.raw.push(Raw { code, span, message, help });
+        let kept = *count <= KEPT_MAX;
+        self.latest = Latest(kept.then_some(self.raw.len()));
+        if kept {
+            self.raw.push(Raw { code, span, message, help, fixes: Vec::new() });
         }
+    }
+
+    /// The message given last, for a fix that is known only later.
+    pub fn latest(&self) -> Latest {
+        self.latest
+    }
+
+    /// Offers to put `replacement` in place of `span`, for the message given last.
+    pub fn fix(&mut self, span: Span, replacement: impl Into<String>) {
+        self.fix_of(self.latest, vec![(span, replacement.into())]);
+    }
+
+    /// Offers several edits that belong together, for a message given before.
+    pub fn fix_of(&mut self, of: Latest, mut edits: Vec<(Span, String)>) {
+        edits.sort_by_key(|(span, _)| *span);
+        if let Some(raw) = of.0.and_then(|i| self.raw.get_mut(i)) {
+            raw.fixes.push(edits);
+        }
+    }
+
+    /// Offers a pair of parentheses around each of `around`, for a message given before.
+    pub fn fix_parentheses(&mut self, of: Latest, around: &[Span]) {
+        let at = |span: &Span, at: u32| Span { start: at, end: at, ..*span };
+        let edits = around.iter().flat_map(|s| [(at(s, s.start), "(".to_string()), (at(s, s.end), ")".to_string())]);
+        self.fix_of(of, edits.collect());
     }
 
     /// Errors so far, also those beyond what is kept.
@@ -218,6 +284,11 @@ impl Report {
             .map(|r| {
                 let (name, text) = files.get(r.span.file as usize).map_or(("", ""), |f| (f.name.as_str(), f.text.as_str()));
                 let at = place(text, r.span);
+                let edit = |(span, replacement): (Span, String)| {
+                    let text = files.get(span.file as usize).map_or("", |f| f.text.as_str());
+                    Edit { span, from: position(text, span.start), to: position(text, span.end), replacement }
+                };
+                let fixes = r.fixes.into_iter().map(|edits| Fix { edits: edits.into_iter().map(edit).collect() }).collect();
                 Diagnostic {
                     code: r.code,
                     severity: r.code.severity(),
@@ -227,6 +298,7 @@ impl Report {
                     column: at.column,
                     message: r.message,
                     help: r.help,
+                    fixes,
                     excerpt: at.excerpt,
                     indent: at.indent,
                     width: at.width,

@@ -153,6 +153,8 @@ impl Lexer<'_> {
             format!("`{name}` is not a name: names are lower case with underscores"),
             format!("write `{}`, or put the name in back-quotes if events really carry it", snake_case(&name)),
         );
+        self.report.fix(span, snake_case(&name));
+        self.report.fix(span, format!("`{name}`"));
         self.push(Kind::Quoted(name), start);
     }
 
@@ -316,6 +318,9 @@ impl Lexer<'_> {
         if let Some((message, help)) = problem {
             let span = self.span(start);
             self.report.help(Code::E11, span, message, help);
+            if let Some(meant) = duration_meant(&raw) {
+                self.report.fix(span, meant);
+            }
         }
         self.push(Kind::Duration(None), start);
     }
@@ -394,6 +399,15 @@ impl Lexer<'_> {
         true
     }
 
+    /// A word in place of a sign, with a blank where it would touch another word.
+    fn apart(&self, word: &str, span: Span) -> String {
+        let bytes = self.text.as_bytes();
+        let joins = |b: Option<&u8>| b.is_some_and(|b| !b.is_ascii_whitespace());
+        let before = if joins(span.start.checked_sub(1).and_then(|i| bytes.get(i as usize))) { " " } else { "" };
+        let after = if joins(bytes.get(span.end as usize)) { " " } else { "" };
+        format!("{before}{word}{after}")
+    }
+
     fn sign(&mut self) {
         let start = self.at;
         let rest = &self.text[start..];
@@ -401,6 +415,15 @@ impl Lexer<'_> {
             self.at += foreign.len();
             let span = self.span(start);
             self.report.help(Code::E01, span, format!("`{foreign}` is not part of the language"), *help);
+            let mended = match *foreign {
+                "&&" => self.apart("and", span),
+                "||" => self.apart("or", span),
+                "//" => "#".into(),
+                _ => meant.to_string(),
+            };
+            if !mended.is_empty() {
+                self.report.fix(span, mended);
+            }
             let kind = SIGNS.iter().find(|s| *s == meant).map_or(Kind::Bad, |s| Kind::Sign(s));
             self.tokens.push(Token { kind, span });
             return;
@@ -425,7 +448,39 @@ impl Lexer<'_> {
         };
         let shown: String = run.chars().take(12).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
         self.bad(Code::E01, start, format!("unexpected `{shown}`"), help);
+        match run.as_str() {
+            ";" => self.report.fix(self.span(start), ""),
+            "!" => self.report.fix(self.span(start), "not "),
+            _ => {}
+        }
     }
+}
+
+/// What a malformed duration may stand for: `3mo` is 90d, `30m1h` is 1h30m, `1.5h` is 1h30m.
+fn duration_meant(raw: &str) -> Option<String> {
+    const MICROS: i128 = 1_000_000;
+    let (mut rest, mut total) = (raw, 0i128);
+    while !rest.is_empty() {
+        let unit_at = rest.find(|c: char| c.is_ascii_lowercase())?;
+        let next = rest[unit_at..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |i| unit_at + i);
+        let digits: String = rest[..unit_at].chars().filter(|c| *c != '_').collect();
+        let unit: i64 = match &rest[unit_at..next] {
+            "ms" => 1,
+            "s" | "sec" | "secs" | "second" | "seconds" => 1_000,
+            "m" | "min" | "mins" | "minute" | "minutes" => 60_000,
+            "h" | "hr" | "hrs" | "hour" | "hours" => 3_600_000,
+            "d" | "day" | "days" => 86_400_000,
+            "w" | "wk" | "week" | "weeks" => 604_800_000,
+            "mo" | "mon" | "month" | "months" => 30 * 86_400_000,
+            "y" | "yr" | "year" | "years" => 365 * 86_400_000,
+            _ => return None,
+        };
+        total = total.checked_add(i128::from(parse_scaled(&digits, 6)?).checked_mul(i128::from(unit))?)?;
+        rest = &rest[next..];
+    }
+    let ms = i64::try_from(total / MICROS).ok().filter(|ms| *ms > 0 && total % MICROS == 0)?;
+    let shown = crate::time::Millis(ms).to_string();
+    parse_duration(&shown).is_ok().then_some(shown)
 }
 
 enum DurationError {

@@ -20,7 +20,7 @@ pub mod words;
 
 pub use definition::*;
 pub(crate) use diagnostic::nearest;
-pub use diagnostic::{Code, Diagnostic, Severity};
+pub use diagnostic::{Code, Diagnostic, Edit, Fix, Severity};
 pub use source::{SourceFile, Span};
 pub use supported::not_evaluated;
 

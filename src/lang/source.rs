@@ -49,6 +49,16 @@ pub(crate) struct Place {
 /// Longest shown source line. A generated definition may be one line of a megabyte.
 const EXCERPT_CHARS_MAX: usize = 160;
 
+/// Line and column, both from 1, the column in characters.
+pub(crate) fn position(text: &str, at: u32) -> (u32, u32) {
+    let mut at = (at as usize).min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    let start = text[..at].rfind('\n').map_or(0, |i| i + 1);
+    (text[..start].bytes().filter(|b| *b == b'\n').count() as u32 + 1, text[start..at].chars().count() as u32 + 1)
+}
+
 pub(crate) fn place(text: &str, span: Span) -> Place {
     let clamp = |at: u32| {
         let mut at = (at as usize).min(text.len());

@@ -83,11 +83,15 @@ pub(super) fn zone(name: &str, span: Span, report: &mut Report) -> Checked<()> {
     if crate::model::ZoneId::find(name).is_some() {
         return Ok(());
     }
-    let help = match nearest(name, crate::model::ZoneId::names()) {
+    let meant = nearest(name, crate::model::ZoneId::names());
+    let help = match meant {
         Some(meant) => format!("did you mean {meant:?}?"),
         None => "zones have names such as \"Europe/Paris\" or \"UTC\"".into(),
     };
     report.help(Code::E02, span, format!("unknown time zone {name:?}"), help);
+    if let Some(meant) = meant {
+        report.fix(span, format!("{meant:?}"));
+    }
     Err(Stop)
 }
 

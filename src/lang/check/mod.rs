@@ -137,7 +137,8 @@ impl display::Names for World<'_> {
 
 /// Says that a name is unknown, with the nearest known one or else `help`.
 fn unknown<'k>(report: &mut Report, what: &str, name: &Name, known: impl Iterator<Item = &'k str>, help: &str) {
-    let help = match nearest(&name.text, known) {
+    let meant = nearest(&name.text, known);
+    let help = match meant {
         Some(meant) => Some(format!("did you mean `{meant}`?")),
         None => Some(help.to_string()).filter(|h| !h.is_empty()),
     };
@@ -150,6 +151,9 @@ fn unknown<'k>(report: &mut Report, what: &str, name: &Name, known: impl Iterato
         None => format!("unknown {what} `{}`", name.text),
     };
     report.push(Code::E02, name.span, message, help);
+    if let Some(meant) = meant {
+        report.fix(name.span, display::name(meant));
+    }
 }
 
 /// Checks all items of a workspace. `None` if an error was reported, by this or before.

@@ -206,24 +206,37 @@ impl Lower<'_, '_> {
         if words.iter().any(|w| **w == **text) {
             return Ok(());
         }
-        let help = match nearest(text, words.iter().map(String::as_str)) {
+        let meant = nearest(text, words.iter().map(String::as_str));
+        let help = match meant {
             Some(word) => format!("did you mean {word:?}?"),
             None => format!("one of {}", quoted(words)),
         };
-        self.fail_help(Code::E03, span, format!("{text:?} is none of its values"), help)
+        self.report.help(Code::E03, span, format!("{text:?} is none of its values"), help);
+        if let Some(word) = meant
+            && self.world.text(span).starts_with('"')
+        {
+            self.report.fix(span, Value::Text(word.into()).to_string());
+        }
+        Err(Stop)
     }
 
     /// Says that two types cannot meet, unless they can: equal types, int with decimal, money of possibly equal currency.
     pub(super) fn fits(&mut self, left: &Ty, right: &Ty, span: super::Span, of: &str) -> Checked<()> {
         let message = format!("{of} is {left}, this is {right}");
+        let world = self.world;
+        let written = || world.text(span);
         match (left, right) {
             (Ty::Money(Some(a)), Ty::Money(Some(b))) if a != b => {
                 self.fail_help(Code::E04, span, message, "there is no conversion between currencies: compare each in its own")
             }
             (Ty::Money(_), Ty::Money(_)) => Ok(()),
             (Ty::Money(currency), r) if r.is_number() => {
-                let currency = currency.unwrap_or(Currency::EUR);
-                self.fail_help(Code::E03, span, message, format!("an amount needs its currency: `500 {currency}`"))
+                let shown = currency.unwrap_or(Currency::EUR);
+                self.report.help(Code::E03, span, message, format!("an amount needs its currency: `500 {shown}`"));
+                if let (Some(currency), true) = (currency, is_number(&written())) {
+                    self.report.fix(span, format!("{} {currency}", written()));
+                }
+                Err(Stop)
             }
             (l, Ty::Money(_)) if l.is_number() => self.fail_help(Code::E03, span, message, "write the number without a currency"),
             (l, r) if l.is_number() && r.is_number() || l.is_text() && r.is_text() || l == r => Ok(()),
@@ -236,9 +249,28 @@ impl Lower<'_, '_> {
             (Ty::Instant, Ty::Duration) => {
                 self.fail_help(Code::E03, span, message, "to ask for an age: `in last 7d`, `at least 30m ago`, `between 7d and 14d ago`")
             }
-            (l, Ty::Text) if l.is_number() => self.fail_help(Code::E03, span, message, "write the number without quotes"),
-            (Ty::Text | Ty::Words(_), r) if r.is_number() => self.fail_help(Code::E03, span, message, "write it as text: \"5\""),
-            (Ty::Share, r) if r.is_number() => self.fail_help(Code::E03, span, message, "write a percentage: `10%`"),
+            (l, Ty::Text) if l.is_number() => {
+                self.report.help(Code::E03, span, message, "write the number without quotes");
+                let inside = written().trim_matches('"').to_string();
+                if !inside.is_empty() && inside.bytes().all(|b| b.is_ascii_digit()) {
+                    self.report.fix(span, inside);
+                }
+                Err(Stop)
+            }
+            (Ty::Text | Ty::Words(_), r) if r.is_number() => {
+                self.report.help(Code::E03, span, message, "write it as text: \"5\"");
+                if *left == Ty::Text && is_number(&written()) {
+                    self.report.fix(span, format!("\"{}\"", written()));
+                }
+                Err(Stop)
+            }
+            (Ty::Share, r) if r.is_number() => {
+                self.report.help(Code::E03, span, message, "write a percentage: `10%`");
+                if is_number(&written()) {
+                    self.report.fix(span, format!("{}%", written()));
+                }
+                Err(Stop)
+            }
             (Ty::List(_), _) => {
                 self.fail_help(Code::E03, span, message, "a list is asked with `contains`, `contains any [..]` or `is empty`")
             }
@@ -263,6 +295,12 @@ pub(crate) fn coerce_term(term: Term, ty: &Ty) -> Term {
         Term::Literal(value) => Term::Literal(coerce(value, ty)),
         other => other,
     }
+}
+
+/// Whether a text is one number and nothing else.
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    digits.starts_with(|c: char| c.is_ascii_digit()) && !digits.contains([' ', '%', '(', ')'])
 }
 
 /// Digits after the point that are not a trailing zero.

@@ -5,7 +5,7 @@ use super::super::diagnostic::Code;
 use super::super::source::Span;
 use super::super::supported::Form;
 use super::super::tree::{Day, DayKind, Unit as TreeUnit, Window as TreeWindow, WindowKind};
-use super::lower::{Checked, Lower};
+use super::lower::{Checked, Lower, Stop};
 use crate::model::Value;
 use crate::time::{Millis, civil_from_days};
 
@@ -40,12 +40,13 @@ impl<'t> Lower<'t, '_> {
                 if from_ms >= to_ms {
                     let message = format!("`between {from_ms} and {to_ms} ago` is empty: the nearer bound comes first");
                     let help = format!("`between {to_ms} and {from_ms} ago` is meant, perhaps");
-                    return self.fail_help(
-                        Code::E11,
-                        from.span().to(to.span()),
-                        message,
-                        if from_ms > to_ms { help } else { "the bounds have to differ".into() },
-                    );
+                    let at = from.span().to(to.span());
+                    self.report.help(Code::E11, at, message, if from_ms > to_ms { help } else { "the bounds have to differ".into() });
+                    if from_ms > to_ms && from.span().file == to.span().file {
+                        let swapped = vec![(from.span(), self.world.text(to.span())), (to.span(), self.world.text(from.span()))];
+                        self.report.fix_of(self.report.latest(), swapped);
+                    }
+                    return Err(Stop);
                 }
                 Window::Between { from: from_ms, to: to_ms }
             }

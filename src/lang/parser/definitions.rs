@@ -280,14 +280,19 @@ impl Parser<'_> {
 
     /// What stands behind a complete clause and starts none.
     fn unknown_clause<T>(&mut self) -> Parsed<T> {
+        let meant = if *self.kind() == Kind::Word { nearest(self.word(0), SEGMENT_CLAUSES) } else { None };
         let help = match self.kind() {
             Kind::Sign("(") => {
                 Some("a word before `(` must be one of count sum avg min max distinct first last score stage points".to_string())
             }
-            Kind::Word => nearest(self.word(0), SEGMENT_CLAUSES).map(|w| format!("did you mean `{w}`?")),
+            Kind::Word => meant.map(|w| format!("did you mean `{w}`?")),
             _ => None,
         };
-        self.expected("`and`, `or`, a clause such as `exit when`, or `}`", help.as_deref())
+        let (span, stop) = (self.span(), self.expected("`and`, `or`, a clause such as `exit when`, or `}`", help.as_deref()));
+        if let Some(meant) = meant {
+            self.report.fix(span, meant);
+        }
+        stop
     }
 
     fn timezone(&mut self) -> Parsed<Timezone> {

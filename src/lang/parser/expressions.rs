@@ -8,6 +8,22 @@ use super::{Mark, Parsed, Parser, RESERVED};
 
 const CONDITION_HELP: &str = "for example `any login in last 7d`, `customer.country = \"SE\"`, `in segment vip`";
 
+/// The operands that `word` joins without another word between, where there are several: `words[i]` stands after operand i.
+fn runs(operands: &[Expr], words: &[&str], word: &str) -> Vec<Span> {
+    let mut runs = Vec::new();
+    let mut from = 0;
+    for i in 0..operands.len() {
+        if words.get(i) == Some(&word) {
+            continue;
+        }
+        if i > from {
+            runs.push(operands[from].span.to(operands[i].span));
+        }
+        from = i + 1;
+    }
+    runs
+}
+
 impl Parser<'_> {
     pub(super) fn expression(&mut self) -> Parsed<Expr> {
         self.nested(Self::chain)
@@ -21,16 +37,18 @@ impl Parser<'_> {
             return Ok(first);
         }
         let mut operands = vec![first];
-        let mut mixed = false;
+        let mut words = Vec::new();
+        let mut mixed = None;
         while matches!(self.word(0), "and" | "or") {
-            if self.word(0) != word && !mixed {
-                mixed = true;
+            words.push(self.word(0));
+            if self.word(0) != word && mixed.is_none() {
                 self.report.help(
                     Code::E05,
                     self.span(),
                     "`and` and `or` are mixed without parentheses",
                     "write `a and (b or c)` or `(a and b) or c`, whichever is meant",
                 );
+                mixed = Some(self.report.latest());
             }
             self.mark(Mark::Joint);
             self.bump();
@@ -42,8 +60,16 @@ impl Parser<'_> {
                     &format!("`a {word} b for at least D`"),
                     &format!("`a {word} (b for at least D)` or `(a {word} b) for at least D`"),
                 );
+                let latest = self.report.latest();
+                self.report.fix_parentheses(latest, &[operand.span]);
+                self.report.fix_parentheses(latest, &[operands[0].span.to(inner.span)]);
             }
             operands.push(operand);
+        }
+        if let Some(mixed) = mixed {
+            for tighter in ["and", "or"] {
+                self.report.fix_parentheses(mixed, &runs(&operands, &words, tighter));
+            }
         }
         let span = operands[0].span.to(self.last_span());
         Ok(Expr { kind: Box::new(if word == "and" { ExprKind::And(operands) } else { ExprKind::Or(operands) }), span })
@@ -63,7 +89,18 @@ impl Parser<'_> {
             let inner = self.nested(Self::unary)?;
             if let ExprKind::HeldFor(held, _) = &*inner.kind {
                 let at = Span { start: held.span.end, ..inner.span };
+                let denied = span.to(held.span);
                 self.ambiguous_dwell(at, "`not a for at least D`", "`not (a for at least D)` or `(not a) for at least D`");
+                let latest = self.report.latest();
+                self.report.fix_parentheses(latest, &[inner.span]);
+                // Behind `and` the second reading needs parentheses of its own, lest it be asked again how far `for` reaches.
+                let insert = |at: u32, text: &str| (Span { start: at, end: at, ..denied }, text.to_string());
+                if self.follows_a_joint(span) {
+                    let edits = vec![insert(span.start, "(("), insert(held.span.end, ")"), insert(inner.span.end, ")")];
+                    self.report.fix_of(latest, edits);
+                } else {
+                    self.report.fix_parentheses(latest, &[denied]);
+                }
             }
             return Ok(Expr { kind: Box::new(ExprKind::Not(inner)), span: span.to(self.last_span()) });
         }
@@ -83,6 +120,12 @@ impl Parser<'_> {
         }
         self.depth = depth;
         Ok(expr)
+    }
+
+    /// Whether the token before the one at `span` is `and` or `or`.
+    fn follows_a_joint(&self, span: Span) -> bool {
+        let here = self.tokens.partition_point(|t| t.span.start < span.start);
+        here > 0 && matches!(self.text_of(&self.tokens[here - 1]), "and" | "or")
     }
 
     /// In a filter any word may be a property: it is one where something follows that only a property can have behind it.

@@ -210,6 +210,7 @@ impl<'a> Parser<'a> {
                 let lower = text.to_lowercase();
                 let help = format!("write `{lower}`; where the data carry it, say so: `{lower} string from \"/{text}\"`");
                 self.report.help(Code::E15, span, format!("`{text}` is not a name: names are lower case with underscores"), help);
+                self.report.fix(span, lower);
                 Name { text, quoted: true, span }
             }
             Kind::Int(_) | Kind::Duration(_) => {
@@ -232,6 +233,7 @@ impl<'a> Parser<'a> {
         if !name.quoted && is_reserved(&name.text) {
             let message = format!("`{}` is a reserved word and cannot be used as a name here", name.text);
             self.report.help(Code::E15, name.span, message, format!("choose another name, or write it in back-quotes: ``{}``", name.text));
+            self.report.fix(name.span, format!("`{}`", name.text));
         }
         Ok(name)
     }
@@ -352,6 +354,10 @@ impl<'a> Parser<'a> {
             Some(word) => format!("did you mean `{word}`?"),
             None => format!("one of: {}", known.join(", ")),
         };
-        self.expected(what, Some(&help))
+        let (span, stop) = (self.span(), self.expected(what, Some(&help)));
+        if let Some(meant) = meant {
+            self.report.fix(span, meant);
+        }
+        stop
     }
 }

@@ -157,6 +157,7 @@ impl Parser<'_> {
                 RelationKind::Near { metres, lat, lon }
             }
             "is" => {
+                let is = self.span();
                 self.bump();
                 let negated = self.take_word("not");
                 let what = match self.word(0) {
@@ -164,9 +165,14 @@ impl Parser<'_> {
                     "known" => State::Known,
                     "unknown" => State::Unknown,
                     _ => {
-                        let is = if negated { "is not" } else { "is" };
-                        let help = if negated { "to compare with a value use `!=`" } else { "to compare with a value use `=`" };
-                        return self.expected(&format!("`empty`, `known` or `unknown` after `{is}`"), Some(help));
+                        let (words, sign) = if negated { ("is not", "!=") } else { ("is", "=") };
+                        let help = format!("to compare with a value use `{sign}`");
+                        let (at, value) = (is.to(self.last_span()), self.literal_starts());
+                        let stop = self.expected(&format!("`empty`, `known` or `unknown` after `{words}`"), Some(&help));
+                        if value {
+                            self.report.fix(at, sign);
+                        }
+                        return stop;
                     }
                 };
                 self.bump();

@@ -150,11 +150,16 @@ impl Parser<'_> {
                     "count", "sum", "avg", "min", "max", "distinct", "first", "last", "score", "points", "stage", "bucket", "ntile",
                     "band", "age",
                 ];
-                let help = match super::nearest(word, known) {
+                let meant = super::nearest(word, known);
+                let help = match meant {
                     Some(meant) => format!("did you mean `{meant}(`?"),
                     None => format!("functions are {}", known.join(" ")),
                 };
-                return self.error(Code::E02, span, format!("unknown function `{word}`"), Some(&help));
+                let stop = self.error(Code::E02, span, format!("unknown function `{word}`"), Some(&help));
+                if let Some(meant) = meant {
+                    self.report.fix(span, meant);
+                }
+                return stop;
             }
         };
         self.expect_sign(")")?;

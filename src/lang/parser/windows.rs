@@ -78,8 +78,18 @@ impl Parser<'_> {
         if matches!(self.kind(), Kind::Int(_))
             && matches!(self.word(1), "days" | "weeks" | "months" | "day" | "week" | "month" | "hours" | "minutes")
         {
-            return self
-                .expected("a duration", Some("a length of time is one word, `7d`; whole calendar periods are `in last 2 full weeks`"));
+            let (number, unit) = (self.span(), self.token(1).span);
+            let (n, word) = (self.text_of(self.token(0)), self.word(1));
+            let stop =
+                self.expected("a duration", Some("a length of time is one word, `7d`; whole calendar periods are `in last 2 full weeks`"));
+            if !word.starts_with("month") {
+                self.report.fix(number.to(unit), format!("{n}{}", &word[..1]));
+            }
+            if !word.starts_with(['h']) && word != "minutes" {
+                let plural = format!("{n} full {}s", word.trim_end_matches('s'));
+                self.report.fix(number.to(unit), plural);
+            }
+            return stop;
         }
         let duration = self.duration()?;
         Ok(if next { WindowKind::Next(duration) } else { WindowKind::Last(duration) })
@@ -138,7 +148,10 @@ impl Parser<'_> {
             "months" => Unit::Month,
             "day" | "week" | "month" => {
                 let (message, span) = (format!("expected `{0}s`, found `{0}`", self.word(0)), self.span());
-                return self.error(Code::E01, span, message, Some("units of periods stand in the plural, also after 1"));
+                let plural = format!("{}s", self.word(0));
+                let stop = self.error(Code::E01, span, message, Some("units of periods stand in the plural, also after 1"));
+                self.report.fix(span, plural);
+                return stop;
             }
             _ => return self.expected("`days`, `weeks` or `months`", None),
         };
