@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::{ConfigArg, Failure, Outcome, definitions, grouped, topics};
 use crate::ids::SetHash;
 use crate::kafka::{self, Admin};
-use crate::lang::{self, Workspace};
+use crate::lang::{self, SourceFile, Workspace};
 use crate::runtime::definitions::{self as sets, Difference};
 use crate::wire::journal::JournalRecord;
 
@@ -62,7 +62,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         show(newest.map(|set| set.hash), before.as_ref(), folder);
         let record = sets::encode(&files, folder);
         match args.instance.or(config.http.listen) {
-            Some(address) => tell(estimate(address, &record), address),
+            Some(address) => tell(estimate(address, &record), address, &files),
             None => println!("no estimate: `http.listen` is off and no --instance is given"),
         }
         if !args.yes && !confirmed()? {
@@ -125,7 +125,7 @@ struct Row {
     complete_from: Option<String>,
 }
 
-fn tell(preview: Result<Preview, String>, address: SocketAddr) {
+fn tell(preview: Result<Preview, String>, address: SocketAddr, files: &[SourceFile]) {
     let preview = match preview {
         Ok(preview) => preview,
         Err(why) => return println!("no estimate: the instance at {address} was not reachable or could not tell ({why})"),
@@ -150,13 +150,11 @@ fn tell(preview: Result<Preview, String>, address: SocketAddr) {
         if row.moved > 0 {
             parts.push(format!("{} move", scale(row.moved)));
         }
-        parts.push(match (row.complete, &row.complete_from) {
-            (true, _) => "history complete".into(),
-            (false, Some(from)) => format!("history complete from {from}"),
-            (false, None) => "history of those who are there today stays incomplete".into(),
-        });
+        parts.push(if row.complete { "history complete" } else { "history incomplete" }.into());
         println!("  {}: {}", row.segment, parts.join(", "));
     }
+    let incomplete: Vec<_> = preview.segments.into_iter().filter(|row| !row.complete).map(|row| (row.segment, row.complete_from)).collect();
+    definitions::print_diagnostics(&lang::incomplete(files, &incomplete));
 }
 
 /// Asks an instance to try the set. A client of a dozen lines: one request to our own server, closed after it.

@@ -9,6 +9,7 @@ pub mod definition;
 mod diagnostic;
 pub mod display;
 pub mod format;
+mod history;
 mod lexer;
 mod parser;
 pub mod pattern;
@@ -21,6 +22,7 @@ pub mod words;
 pub use definition::*;
 pub(crate) use diagnostic::nearest;
 pub use diagnostic::{Code, Diagnostic, Edit, Fix, Severity};
+pub use history::incomplete;
 pub use source::{SourceFile, Span};
 pub use supported::not_evaluated;
 
