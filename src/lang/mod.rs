@@ -8,6 +8,7 @@ mod check;
 pub mod definition;
 mod diagnostic;
 pub mod display;
+mod durations;
 pub mod format;
 mod history;
 mod lexer;
