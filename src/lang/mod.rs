@@ -104,7 +104,7 @@ mod tests {
             score intent { half_life 2d  product_viewed + 1  shoes[price >= 200 EUR] + 1  order_completed resets  cap 60 }
             segment abandoned { name "Cart abandoned"  tags lifecycle, email
               when cart.value >= 50 EUR and cart.changed_at at least idle ago
-              exit when cart is empty or last(activity) in last 5m
+              exit when cart is empty or last(activity) in last 5m  expire after 3d
               emit cart.value, cart.items }
             segment vip { when ltv >= 500 EUR or at least 3 shoes in last 7d }
             segment keen { when score(intent) >= 15 for at least 10m  exit when score(intent) < 8 }
