@@ -13,12 +13,11 @@ demo: tools
 	$(CARGO) build --release
 	./target/release/segmentd demo $(ARGS)
 
-## make test    everything: unit, conformance, property and golden tests, the suite on a real Apache Kafka, 10,000 random cases
+## make test    everything: unit, conformance, property and golden tests, and the suite on a real Apache Kafka
 .PHONY: test
 test: tools kafka
 	$(CARGO) build --features broker-tests --tests --bins
 	$(CARGO) test --features broker-tests
-	SIMULATION=:10000 $(CARGO) test --release --test simulation the_engine
 
 ## make quick   the same without Apache Kafka
 .PHONY: quick

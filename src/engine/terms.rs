@@ -93,7 +93,12 @@ impl Work {
             Node::Constant(value) => Verdict::fixed(*value),
             Node::InSegment { unit, .. } => Verdict::fixed(self.was_member(*unit, t)),
             Node::Held { unit, operand, at_least } => {
-                held(self.customer.unit(*unit).map(|e| e.since), self.peek(program, *operand, t), *at_least, t)
+                let operand = self.peek(program, *operand, t);
+                match self.customer.unit(*unit).map(|e| e.since) {
+                    // About to begin by a timer of this very millisecond.
+                    None if operand.holds => Verdict { holds: false, until: operand.until.min(t + *at_least), ..operand },
+                    since => held(since, operand, *at_least, t),
+                }
             }
             leaf => self.leaf(program, leaf, t),
         }
