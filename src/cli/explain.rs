@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 
@@ -56,7 +56,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     Ok(())
 }
 
-fn replayed(args: &Args, folder: &PathBuf, events: &PathBuf) -> Result<Explanation, Failure> {
+fn replayed(args: &Args, folder: &PathBuf, events: &Path) -> Result<Explanation, Failure> {
     let plan = definitions::plan_of(folder)?;
     let mapping = backtest::mapping(args.mapping.as_ref())?;
     let mut dead_letters = DeadLetters::default();

@@ -235,7 +235,7 @@ impl Customer {
     pub fn encode(&self, out: &mut Vec<u8>, temporary: &mut Vec<u8>, mut feature: impl FnMut(u32, &mut Vec<u8>) -> bool) {
         put_armed(out, self.armed);
         let rare = !self.gaps.is_empty() || !self.orphans.is_empty();
-        put_u64(out, self.seq << HEAD_BITS | u64::from(rare) * RARE | u64::from(self.generation));
+        put_u64(out, (self.seq << HEAD_BITS) | (u64::from(rare) * RARE) | u64::from(self.generation));
         put_i64(out, self.first_seen.0);
         let base = self.first_seen;
         put_instant(out, base, self.greatest);

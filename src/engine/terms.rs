@@ -48,7 +48,7 @@ fn units_of_node(plan: &Plan, node: NodeId, units: &mut Vec<UnitId>) {
 pub fn bucket(salt: &str, customer: &str) -> Decimal {
     let digest = Sha256::new().chain_update(salt).chain_update([0x1F]).chain_update(customer).finalize();
     let number = digest.iter().take(8).fold(0, |n, byte| n << 8 | u64::from(*byte));
-    Decimal((u128::from(number) * Decimal::ONE as u128 >> 64) as i64)
+    Decimal(((u128::from(number) * Decimal::ONE as u128) >> 64) as i64)
 }
 
 impl Work {

@@ -320,7 +320,7 @@ impl Work {
             TermNode::Quantity { feature, window, .. } => self.incomplete_until(program, *feature, *window, t, None),
             TermNode::Crossing { feature, .. } => {
                 let last = self.end_lacks(*feature)?;
-                (!self.ring_end(*feature, true).is_some_and(|x| x >= last)).then_some(Timestamp::MAX)
+                self.ring_end(*feature, true).is_none_or(|x| x < last).then_some(Timestamp::MAX)
             }
             TermNode::RingEnd { feature, newest } => {
                 let last = self.end_lacks(*feature)?;

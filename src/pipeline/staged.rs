@@ -179,7 +179,7 @@ impl Staged {
         client.headers(lane, index, &mut |name, value| {
             // From the first one that does not fit on they are left out: those that are there are the first of the record.
             n += 1;
-            room = room.checked_sub(name.len() + value.map_or(0, <[u8]>::len)).unwrap_or(0);
+            room = room.saturating_sub(name.len() + value.map_or(0, <[u8]>::len));
             if room > 0 && n <= DEAD_LETTER_HEADERS_MAX {
                 Staged::header(part, name.to_owned().into(), value);
             }

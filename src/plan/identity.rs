@@ -116,15 +116,11 @@ pub(super) fn horizons(plan: &Plan) -> Vec<Option<Millis>> {
     for (id, term) in plan.terms.iter().enumerate() {
         match term {
             TermNode::Quantity { feature, window: w, .. } => widen(*feature, window(*feature, w.far)),
-            TermNode::Crossing { feature, .. } => {
-                if !only_aged(plan, id as TermId) {
-                    widen(*feature, None);
-                }
+            TermNode::Crossing { feature, .. } if !only_aged(plan, id as TermId) => {
+                widen(*feature, None);
             }
-            TermNode::RingEnd { feature, newest } => {
-                if !*newest || !only_aged(plan, id as TermId) {
-                    widen(*feature, None);
-                }
+            TermNode::RingEnd { feature, newest } if (!*newest || !only_aged(plan, id as TermId)) => {
+                widen(*feature, None);
             }
             TermNode::FirstLast { feature, .. } | TermNode::Score { feature } | TermNode::Completion { feature } => widen(*feature, None),
             _ => {}

@@ -139,7 +139,7 @@ impl InSession {
     /// What is kept, of whichever session; to be kept otherwise from here on. `to` is the new kind.
     pub fn recut(&mut self, to: &Spec, change: impl FnOnce(&mut State)) {
         change(&mut self.state);
-        self.empty = Box::new(State::new(to));
+        *self.empty = State::new(to);
     }
 
     pub fn encode(&self, inner: &Spec, base: Timestamp, out: &mut Vec<u8>) {

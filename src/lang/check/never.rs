@@ -100,7 +100,7 @@ fn points(lower: &Lower<'_, '_>, index: DefinitionIndex) -> Option<Reach> {
 }
 
 /// The operands of a chain with those of the chains inside of it, each with the place of the operand that brought it.
-fn flat<'e>(operands: &'e [(Expr, Span)], and: bool) -> Vec<(&'e Expr, Span)> {
+fn flat(operands: &[(Expr, Span)], and: bool) -> Vec<(&Expr, Span)> {
     let mut flat = Vec::new();
     for (operand, span) in operands {
         match operand {

@@ -242,7 +242,7 @@ fn descend(values: &[Value], properties: &[Property], path: &[String]) -> Value 
 fn bucket(salt: &str, customer: &str) -> Decimal {
     let digest = Sha256::digest([salt.as_bytes(), &[0x1F], customer.as_bytes()].concat());
     let first = digest[..8].iter().fold(0u128, |n, byte| n << 8 | u128::from(*byte));
-    Decimal((first * 1_000_000 >> 64) as i64)
+    Decimal(((first * 1_000_000) >> 64) as i64)
 }
 
 #[cfg(test)]
