@@ -2,6 +2,10 @@
 //!
 //! `ACTIVATION=SEED:CASES cargo test --test activation` chooses where to begin and how many cases to run.
 
+#[path = "common/seeds.rs"]
+mod seeds;
+
+use seeds::seeds;
 use segmentd::testing::activation::{Tally, check_seed};
 
 /// Cases of one run without further word.
@@ -9,19 +13,16 @@ const CASES: u64 = 150;
 
 #[test]
 fn a_set_that_comes_later_knows_nothing_that_is_not_so() {
-    let text = std::env::var("ACTIVATION").unwrap_or_default();
-    let (seed, cases) = text.split_once(':').unwrap_or((&text, ""));
-    let first = if seed.is_empty() { fastrand::u64(..1 << 48) } else { seed.parse().expect("ACTIVATION=SEED:CASES, a number") };
-    let cases = if cases.is_empty() { CASES } else { cases.parse().expect("ACTIVATION=SEED:CASES, a number") };
-    println!("ACTIVATION={first}:{cases}");
+    let seeds = seeds("ACTIVATION", CASES);
     let mut tally = Tally::default();
-    for seed in first..first + cases {
+    for seed in seeds.clone() {
         match check_seed(seed) {
             Ok(one) => tally += one,
             Err(difference) => panic!("repeat with ACTIVATION={seed}:1\n\n{difference}"),
         }
     }
     println!("{tally:?}");
+    let cases = seeds.end - seeds.start;
     if cases >= CASES {
         assert!(
             tally.activations > cases / 4 && tally.published > cases / 12 && tally.known > cases && tally.unknown > cases / 8,

@@ -2,8 +2,12 @@
 //!
 //! `RESTORE=SEED:CASES` as `SIMULATION` in `tests/simulation.rs`.
 
+#[path = "common/seeds.rs"]
+mod seeds;
+
 use std::sync::Arc;
 
+use seeds::seeds;
 use segmentd::engine::batch::Batch;
 use segmentd::engine::output::{Outputs, Published};
 use segmentd::engine::{Engine, Settings};
@@ -50,18 +54,9 @@ fn live(scenario: &Scenario) -> (Arc<Plan>, Vec<Entry>) {
     (plan, entries)
 }
 
-fn wanted() -> (u64, u64) {
-    let text = std::env::var("RESTORE").unwrap_or_default();
-    let (seed, cases) = text.split_once(':').unwrap_or((&text, ""));
-    let seed = if seed.is_empty() { fastrand::u64(..1 << 48) } else { seed.parse().expect("RESTORE=SEED:CASES, a number") };
-    (seed, if cases.is_empty() { CASES } else { cases.parse().expect("RESTORE=SEED:CASES, a number") })
-}
-
 #[test]
 fn a_snapshot_at_every_cut_goes_on_as_the_live_engine() {
-    let (first, cases) = wanted();
-    println!("RESTORE={first}:{cases}");
-    for seed in first..first + cases {
+    for seed in seeds("RESTORE", CASES) {
         let (plan, entries) = live(&Scenario::generate(seed));
         for (cut, from) in entries.iter().enumerate() {
             let place = format!("RESTORE={seed}:1, cut after batch {}", cut + 1);

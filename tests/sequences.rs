@@ -1,8 +1,12 @@
 //! Sequences through the whole engine: what decides them depends on the records and their order alone, never on batches, snapshots,
 //! wake-ups or how often a customer was tidied up.
 
+#[path = "common/seeds.rs"]
+mod seeds;
+
 use std::sync::Arc;
 
+use seeds::seeds;
 use segmentd::engine::batch::Batch;
 use segmentd::engine::output::Outputs;
 use segmentd::engine::{Engine, Settings};
@@ -172,16 +176,13 @@ fn random_sequence(rng: &mut fastrand::Rng) -> String {
     format!("{text}){per} {window}")
 }
 
-/// `SEQUENCES=FIRST:CASES` looks elsewhere, or longer.
+/// `SEQUENCES=SEED:CASES` looks elsewhere, or longer.
 #[test]
 fn the_oracle_finds_the_same_completions() {
-    let wanted = std::env::var("SEQUENCES").unwrap_or_default();
-    let (first, cases): (u64, u64) = match wanted.split_once(':') {
-        Some((first, cases)) => (first.parse().expect("a seed"), cases.parse().expect("a number")),
-        None => (0, 24),
-    };
     let mut changes = 0;
-    for seed in first..first + cases {
+    let seeds = seeds("SEQUENCES", 24);
+    let cases = seeds.end - seeds.start;
+    for seed in seeds {
         let mut rng = fastrand::Rng::with_seed(seed);
         let catalogue = &DEFINITIONS[..DEFINITIONS.find("segment").expect("segments")];
         let mut text = catalogue.to_string();

@@ -1,40 +1,36 @@
 //! The engine against the oracle on random definitions and logs.
 //!
 //! `SIMULATION=SEED:CASES cargo test --test simulation` chooses where to begin and how many cases to run (either may be left out:
-//! `SIMULATION=:100000` with `--release` is a night's hunt, `SIMULATION=4711:1` repeats one case). A failure prints its seed, and the
+//! `SIMULATION=20261124:100000` with `--release` is a night's hunt, `SIMULATION=4711:1` repeats one case). A failure prints its seed, and the
 //! case made small as a `.segtest` to paste into `tests/conformance`.
 
+#[path = "common/seeds.rs"]
+mod seeds;
+
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use seeds::seeds;
 use segmentd::testing::against::{Tally, check_seed};
 
 /// Cases of one run without further word.
 const CASES: u64 = 400;
 
-fn wanted() -> (u64, u64) {
-    let text = std::env::var("SIMULATION").unwrap_or_default();
-    let (seed, cases) = text.split_once(':').unwrap_or((&text, ""));
-    // Without a seed each run looks elsewhere; the seed of a failure is printed.
-    let seed = if seed.is_empty() { fastrand::u64(..1 << 48) } else { seed.parse().expect("SIMULATION=SEED:CASES, a number") };
-    let cases = if cases.is_empty() { CASES } else { cases.parse().expect("SIMULATION=SEED:CASES, a number") };
-    (seed, cases)
-}
-
 /// Checks all seeds on all cores; the first that fails ends it.
-fn run(first: u64, cases: u64) -> Tally {
-    let next = AtomicU64::new(first);
+fn run(seeds: Range<u64>) -> Tally {
+    let next = AtomicU64::new(seeds.start);
     let total = Mutex::new(Tally::default());
     let worker = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= first + cases {
+            if seed >= seeds.end {
                 return;
             }
             match check_seed(seed) {
                 Ok(one) => *total.lock().expect("no worker panics while it adds") += one,
                 Err(difference) => {
-                    next.store(first + cases, Ordering::Relaxed);
+                    next.store(seeds.end, Ordering::Relaxed);
                     panic!("repeat with SIMULATION={seed}:1\n\n{difference}");
                 }
             }
@@ -50,9 +46,9 @@ fn run(first: u64, cases: u64) -> Tally {
 
 #[test]
 fn the_engine_gives_what_the_oracle_gives() {
-    let (first, cases) = wanted();
-    println!("SIMULATION={first}:{cases}");
-    let tally = run(first, cases);
+    let seeds = seeds("SIMULATION", CASES);
+    let cases = seeds.end - seeds.start;
+    let tally = run(seeds);
     println!("{tally:?}");
     // A generator that has lost its teeth must not pass unseen.
     if cases >= CASES {
