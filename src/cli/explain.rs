@@ -24,7 +24,7 @@ pub(super) struct Args {
     /// Events as for `backtest`
     #[arg(long, value_name = "FILE", requires = "definitions")]
     events: Option<PathBuf>,
-    /// TOML with a [mapping], as for `backtest`
+    /// TOML with a `[mapping]`, as for `backtest`
     #[arg(long, value_name = "FILE", requires = "events")]
     mapping: Option<PathBuf>,
     /// The instant to look at, RFC 3339; by default the last arrival
@@ -56,7 +56,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     Ok(())
 }
 
-fn replayed(args: &Args, folder: &PathBuf, events: &Path) -> Result<Explanation, Failure> {
+fn replayed(args: &Args, folder: &Path, events: &Path) -> Result<Explanation, Failure> {
     let plan = definitions::plan_of(folder)?;
     let mapping = backtest::mapping(args.mapping.as_ref())?;
     let mut dead_letters = DeadLetters::default();

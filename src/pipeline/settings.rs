@@ -13,7 +13,7 @@ use crate::wire::{DecodeOptions, Partitioner, Placement, UnknownEvents, WrongTyp
 /// version cannot be replayed. Raise it with every change of behaviour.
 const RULES: &str = "1";
 
-/// [`RULES`] and the time-zone database, by which local days begin and end (LANGUAGE.md S12).
+/// `RULES` and the time-zone database, by which local days begin and end (LANGUAGE.md S12).
 pub fn rules() -> String {
     format!("{RULES} tz {}", crate::model::calendar::database_version())
 }
