@@ -61,7 +61,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("SystemTime", &["runtime"]),
 ];
 
-const LEFTOVERS: &[&str] = &["todo!(", "unimplemented!(", "FIXME", "XXX", "#[ignore", "not implemented"];
+/// What clippy's lints (Cargo.toml) do not find. In pieces, so that a search of the tree finds leftovers only.
+const LEFTOVERS: &[&str] = &[concat!("FIX", "ME"), concat!("X", "XX"), concat!("#[ig", "nore"), concat!("not imple", "mented")];
 
 const LINES_MAX: usize = 600;
 
