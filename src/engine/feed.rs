@@ -9,6 +9,7 @@ use super::cart::{CartEvent, CartLine, line_key};
 use super::evaluate::Work;
 use super::features::codec::{put_datum, put_value};
 use super::features::keyed::put_key;
+use super::features::sequence::Now;
 use super::features::session::Activity;
 use super::filter::{self, At, Fields};
 use super::machine::Agenda;
@@ -390,7 +391,7 @@ fn enter<'a>(
     };
     match (state, spec) {
         (State::Keyed(keyed), Spec::Keyed(spec)) => {
-            let used = keyed.touch(spec, key, placed.floor);
+            let used = keyed.touch(spec, key, Now { clock: placed.t, greatest: placed.floor });
             let effect = match (used.forgot, used.reordered) {
                 (true, _) => Effect::Loss,
                 (false, true) => Effect::Stored,

@@ -23,6 +23,7 @@ use crate::plan::Plan;
 use crate::plan::calendar::{Axis, CalendarTerm, ZoneRef};
 use crate::plan::feature::{Feature, FeatureId, FeatureKind};
 use crate::plan::node::{Node, NodeId, SegmentUnit, TermId, TermNode, UnitId, UnitKind};
+use crate::plan::window::AgeWindow;
 use crate::time::{Millis, Timestamp};
 
 /// The same for every customer; never changed while the engine runs.
@@ -263,10 +264,13 @@ fn wrapped(feature: &Feature, horizon: Option<Millis>, inner: Spec) -> Spec {
 fn horizons(plan: &Plan) -> Vec<Option<Millis>> {
     let of_nodes = plan.nodes.iter().filter_map(|n| match &n.node {
         Node::Quantity { feature, window, .. } => Some((*feature, *window)),
+        // Of one without a limit to its length, nothing could be known for ever after a longer window is asked for.
+        Node::Sequence { feature, window } => Some((*feature, if spans_without_end(plan, *feature) { AgeWindow::EVER } else { *window })),
         _ => None,
     });
     let of_terms = plan.terms.iter().filter_map(|t| match t {
         TermNode::Quantity { feature, window, .. } => Some((*feature, *window)),
+        TermNode::Completion { feature } => Some((*feature, AgeWindow::EVER)),
         _ => None,
     });
     let mut all = vec![None; plan.features.len()];
@@ -275,6 +279,10 @@ fn horizons(plan: &Plan) -> Vec<Option<Millis>> {
         *far = Some(far.map_or(window.far, |known: Millis| known.max(window.far)));
     }
     all.into_iter().map(|far| far.filter(|far| far.0 < i64::MAX)).collect()
+}
+
+fn spans_without_end(plan: &Plan, feature: FeatureId) -> bool {
+    matches!(&plan.features[feature as usize].kind, FeatureKind::Sequence(sequence) if sequence.span().is_none())
 }
 
 /// Collects what a condition reads.

@@ -70,7 +70,7 @@ impl Served {
             let mut forgot = false;
             let (state, spec) = match (state, spec) {
                 (State::Keyed(keyed), Spec::Keyed(spec)) => {
-                    let used = keyed.touch(spec, &self.keys[key], placed.floor);
+                    let used = keyed.touch(spec, &self.keys[key], now);
                     forgot = used.forgot;
                     (used.state, &spec.inner)
                 }

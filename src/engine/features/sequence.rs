@@ -262,6 +262,17 @@ impl Sequence {
         (n - old) as u32
     }
 
+    /// Whether an empty state would do as well: no event can follow anything that is kept, and no evaluation from now on sees the newest
+    /// completion, which is visible to a condition for less than `horizon`.
+    pub fn is_past(&mut self, spec: &SequenceSpec, horizon: Millis, now: Now) -> bool {
+        self.settle(spec, now);
+        let run = &self.checkpoint;
+        self.buffered.is_empty()
+            && self.cut.is_none()
+            && run.ways.iter().all(|way| !way.known())
+            && run.completed.is_none_or(|at| now.greatest - at >= horizon)
+    }
+
     /// The newest completion at an instant not before the last event.
     pub fn newest(&self, spec: &SequenceSpec, t: Timestamp) -> Option<Timestamp> {
         self.current.due(&spec.plan).filter(|due| *due <= t).or(self.current.completed)
