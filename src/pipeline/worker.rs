@@ -35,6 +35,9 @@ const SLEEP_MAX: Millis = Millis::SECOND;
 /// Wait before an aborted transaction is sent again, doubled each time up to the second one.
 const RETRY_FIRST: Millis = Millis(5);
 const RETRY_MAX: Millis = Millis::SECOND;
+/// Pause after a transaction. The broker writes the markers of its partitions after it has answered, and refuses the next one meanwhile;
+/// asked again and again it takes longer for both.
+const PAUSE: Millis = Millis(2);
 /// Partitions that a transaction may touch at the floor of the commit interval; each further group of as many adds another interval.
 /// 54 partitions cost the broker three times what 3 do, 150 six times.
 const PARTITIONS_PER_INTERVAL: usize = 32;
@@ -449,6 +452,7 @@ impl Worker {
             panic!("the client ends a transaction that was not handed over: {outcome:?}");
         };
         sink.transaction(&outcome, took, flight.shards.len());
+        self.not_before = self.not_before.max(now + PAUSE);
         match outcome {
             Outcome::Committed => self.committed(sink, *transaction, flight, now),
             Outcome::Aborted(_) | Outcome::NotOwner(_) => {
