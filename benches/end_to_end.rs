@@ -23,10 +23,15 @@ use segmentd::runtime::{self, Handle, Observer, topic_names};
 use segmentd::telemetry::{Exporter, Metrics};
 use segmentd::time::Timestamp;
 
+/// Partitions that are drained.
 const PARTITIONS: u32 = 4;
+/// Partitions at a steady rate: one per worker of a machine of two cores. The client library writes each partition by a request of its own.
+const STEADY_PARTITIONS: u32 = 2;
 
 /// A fresh broker runs its transactions interpreted at first; latencies fall for about this long.
-const WARM_UP: Duration = Duration::from_secs(30);
+const WARM_UP: Duration = Duration::from_secs(110);
+/// How long the producer of the events waits for more of a partition; the latency counts from before it.
+const LINGER_MS: &str = "2";
 const MEASURED: Duration = Duration::from_secs(20);
 
 const DEFINITIONS: &str = r#"
@@ -93,7 +98,7 @@ struct Site {
 }
 
 impl Site {
-    fn new(bootstrap: &str, prefix: &str) -> Site {
+    fn new(bootstrap: &str, prefix: &str, partitions: u32) -> Site {
         let mut config = Config::new(bootstrap, vec![Input::json(format!("{prefix}.events"))], "unused");
         config.kafka.group = prefix.into();
         config.kafka.instance = "bench".into();
@@ -103,15 +108,14 @@ impl Site {
         }
         let names = topic_names(&config);
         let admin = Admin::connect(&Settings::from(&config.kafka)).expect("the broker answers");
-        admin.create(&names, Some(PARTITIONS), None).expect("topics can be made");
+        admin.create(&names, Some(partitions), None).expect("topics can be made");
         Site { bootstrap: bootstrap.into(), names, config }
     }
 
-    fn producer(&self) -> BaseProducer {
+    fn producer(&self, linger_ms: &str) -> BaseProducer {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap).set("partitioner", "murmur2_random").set("compression.type", "lz4");
-        // The Java client's default.
-        config.set("linger.ms", "5").set("queue.buffering.max.messages", "1000000").create().expect("a producer")
+        config.set("linger.ms", linger_ms).set("queue.buffering.max.messages", "1000000").create().expect("a producer")
     }
 
     fn send(&self, producer: &BaseProducer, customer: &str, json: &str) {
@@ -160,8 +164,8 @@ fn records(exporter: &Exporter, topic: &str) -> u64 {
 }
 
 fn drain(bootstrap: &str, exporter: &Exporter, n: u64, customers: u32) {
-    let site = Site::new(bootstrap, "drain");
-    let producer = site.producer();
+    let site = Site::new(bootstrap, "drain", PARTITIONS);
+    let producer = site.producer("5");
     let (mut random, mut json, mut bytes) = (fastrand::Rng::with_seed(1), String::new(), 0);
     for i in 0..n {
         let customer = event(&mut random, customers, &format!("{i:016x}"), &mut json);
@@ -199,7 +203,7 @@ fn drain(bootstrap: &str, exporter: &Exporter, n: u64, customers: u32) {
 }
 
 fn latency(bootstrap: &str, broker: &str, customers: u32, per_second: u64) {
-    let site = Site::new(bootstrap, "latency");
+    let site = Site::new(bootstrap, "latency", STEADY_PARTITIONS);
     let service = site.start(Arc::new(Counting::default()));
     // Every worker is a member of the group and takes its share of the shards from those that came first: until that is over.
     let mut ready_since = None;
@@ -216,7 +220,7 @@ fn latency(bootstrap: &str, broker: &str, customers: u32, per_second: u64) {
         std::thread::spawn(move || {
             let consumer: BaseConsumer = config.create().expect("a consumer");
             let mut list = rdkafka::TopicPartitionList::new();
-            for p in 0..PARTITIONS as i32 {
+            for p in 0..STEADY_PARTITIONS as i32 {
                 list.add_partition_offset(&topic, p, rdkafka::Offset::Beginning).expect("an offset");
             }
             consumer.assign(&list).expect("assigned");
@@ -234,7 +238,7 @@ fn latency(bootstrap: &str, broker: &str, customers: u32, per_second: u64) {
             latencies
         })
     };
-    let producer = site.producer();
+    let producer = site.producer(LINGER_MS);
     let (mut random, mut json) = (fastrand::Rng::with_seed(2), String::new());
     let (started, begin) = (Instant::now(), micros());
     let (mut cpu, warm_records) = ((0.0, 0.0), per_second * WARM_UP.as_secs());
@@ -261,7 +265,7 @@ fn latency(bootstrap: &str, broker: &str, customers: u32, per_second: u64) {
     warm.sort_unstable();
     let at = |q: f64| warm.get(((warm.len() as f64 - 1.0) * q) as usize).map_or(f64::NAN, |l| *l as f64 / 1_000.0);
     println!(
-        "latency: {per_second} events/s, event sent to change read (read_committed), {} changes in {} s: p50 {:.1} ms, p90 {:.1}, p99 {:.1}, most {:.1}; \
+        "latency: {per_second} events/s in {STEADY_PARTITIONS} partitions, producer's linger {LINGER_MS} ms, event sent to change read (read_committed), {} changes in {} s: p50 {:.1} ms, p90 {:.1}, p99 {:.1}, most {:.1}; \
          {ours:.2} cores of this process, producer and reader in it, {brokers:.2} of the broker",
         warm.len(),
         MEASURED.as_secs(),
