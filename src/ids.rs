@@ -85,6 +85,15 @@ hash! {
     SetHash[16];
 }
 
+/// What a plan is compiled from: a set of definitions, and the time-zone database by which its local days begin and end (LANGUAGE.md S12).
+/// Another one of either is a change of definitions.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Edition {
+    pub set: SetHash,
+    /// The version of the database.
+    pub zones: Box<str>,
+}
+
 /// Where a record stands: which input, which partition, which offset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Position {

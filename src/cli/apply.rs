@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     let admin = Admin::connect(&settings).map_err(Failure::kafka)?;
     let checked = admin.check(&names).map_err(Failure::kafka)?;
     let stored = kafka::definitions::read(&settings, &admin, &names.definitions).map_err(Failure::kafka)?;
-    let newest = stored.last();
+    let newest = stored.sets.last();
     if newest.is_some_and(|set| set.hash == folder.hash) {
         println!("set {} is the newest one already: nothing to publish", short(folder.hash));
     } else {

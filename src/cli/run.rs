@@ -6,7 +6,7 @@ use super::{ConfigArg, Failure, Outcome, definitions};
 use crate::config::Config;
 use crate::ids::ShardId;
 use crate::lang;
-use crate::model::calendar::database_version;
+use crate::model::ZoneDatabase;
 use crate::plan::Plan;
 use crate::runtime::{self, Handle, Start};
 use crate::serve::{Server, Service};
@@ -26,7 +26,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     }
     let files = definitions::read_folder(&config.segments.directory)?;
     let plan = definitions::compiled(lang::compile(&files))?;
-    tracing::info!(definitions = %plan.workspace().hash, time_zones = database_version(), "starting");
+    tracing::info!(definitions = %plan.workspace().hash, time_zones = ZoneDatabase::bundled().version(), "starting");
     let listen = (config.http.listen, config.metrics.listen);
     let _exporter = Exporter::start(listen.1).map_err(Failure::environment)?;
     let metrics = metrics(&config, &plan);

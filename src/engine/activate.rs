@@ -1,4 +1,4 @@
-//! Another set of definitions while running (LANGUAGE.md S38, S39, R56, R63).
+//! Another set of definitions while running, or the same under another time-zone database (LANGUAGE.md S12, S38, S39, R56, R63).
 //!
 //! An activation is one step of every customer at one clock. The work of it is spread: each `apply` goes on with the scan over all customers
 //! in the order (hash, id), some hundreds at a time and within the output budget, and a customer whom a record reaches before the scan
@@ -80,7 +80,7 @@ impl Engine {
     ///
     /// **Cost:** linear in the two plans.
     pub fn activate(&mut self, plan: Arc<Plan>, at: Timestamp, number: u64) -> Result<Activated, Busy> {
-        if self.program.plan.workspace().hash == plan.workspace().hash {
+        if self.program.plan.edition() == plan.edition() {
             return Ok(Activated::Same);
         }
         if self.activation.is_some() {

@@ -38,7 +38,7 @@ impl Work {
         }
         let zones = program.plan.zones;
         let own = zones.customer.and_then(|index| match self.customer.trait_value(index) {
-            ValueRef::Text(name) => ZoneId::find(name),
+            ValueRef::Text(name) => zones.database.find(name),
             _ => None,
         });
         let zone = own.unwrap_or(zones.workspace);
@@ -318,6 +318,7 @@ mod tests {
 
     use super::*;
     use crate::lang::definition::{Expr, Path, Term};
+    use crate::model::ZoneDatabase;
     use crate::model::{Period, Value};
 
     const MINUTE: i64 = Millis::MINUTE.0;
@@ -409,7 +410,8 @@ mod tests {
 
     fn each(seed: u64, rounds: usize, mut with: impl FnMut(&mut fastrand::Rng, &'static str, &'static Zone, &Theirs, i64)) {
         for name in ZONES {
-            let (zone, theirs) = (ZoneId::find(name).expect("a zone").zone(), Theirs(jiff::tz::TimeZone::get(name).expect("a zone")));
+            let (zone, theirs) =
+                (ZoneDatabase::bundled().find(name).expect("a zone").zone(), Theirs(jiff::tz::TimeZone::get(name).expect("a zone")));
             let mut rng = fastrand::Rng::with_seed(seed);
             for _ in 0..rounds {
                 for t in starts(&mut rng, &theirs) {

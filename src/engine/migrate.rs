@@ -362,7 +362,8 @@ fn is_looked_at(plan: &Plan, unit: UnitId) -> bool {
 /// What all definitions rest on beside their own text.
 fn setting(plan: &Plan) -> String {
     let catalogue = &plan.workspace().catalogue;
-    format!("{:?} {:?}", catalogue.workspace, catalogue.trait_named("timezone").map(|i| &catalogue.traits[i.at()].ty))
+    let own = catalogue.trait_named("timezone").map(|i| &catalogue.traits[i.at()].ty);
+    format!("{:?} {own:?} {}", catalogue.workspace, plan.zones.database.version())
 }
 
 /// Where each trait went, with the consents that stand behind them, and whether all that were there are what they were.

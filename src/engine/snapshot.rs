@@ -8,18 +8,18 @@ use std::sync::Arc;
 use super::features::codec::{Reader, put_blob, put_fixed64, put_i64, put_u64};
 use super::output::ScanCursor;
 use super::{Engine, Settings};
-use crate::ids::SetHash;
+use crate::ids::{Edition, SetHash};
 use crate::plan::Plan;
 use crate::time::Timestamp;
 
 /// First bytes of a saved engine: name and version of the form.
-const MAGIC: &[u8; 8] = b"segmeng3";
+const MAGIC: &[u8; 8] = b"segmeng4";
 
 /// The sets of definitions that a saved engine needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedSets {
-    pub now: SetHash,
-    pub before: Option<SetHash>,
+    pub now: Edition,
+    pub before: Option<Edition>,
 }
 
 /// Why a saved engine cannot be loaded.
@@ -65,10 +65,10 @@ impl Engine {
     pub fn save(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(MAGIC);
-        out.extend_from_slice(&self.program.plan.workspace().hash.0);
+        put_edition(out, &self.program.plan);
         put_u64(out, u64::from(self.generation) << 1 | u64::from(self.activation.is_some()));
         if let Some(activation) = &self.activation {
-            out.extend_from_slice(&activation.before.plan.workspace().hash.0);
+            put_edition(out, &activation.before.plan);
             put_i64(out, activation.at.0);
             put_u64(out, activation.number);
             put_fixed64(out, self.scan_cursor().unwrap_or(ScanCursor { customer_hash: 0 }).customer_hash);
@@ -124,7 +124,7 @@ impl Engine {
         let mut r = Reader::new(rest);
         let (now, generation, needed) = read_sets(&mut r);
         let before = before.filter(|_| needed.is_some());
-        if now != plan.workspace().hash || before.as_ref().map(|plan| plan.workspace().hash) != needed {
+        if now != plan.edition() || before.as_ref().map(|plan| plan.edition()) != needed {
             return Err(LoadError::Version);
         }
         let offset = bytes.len() - 8 - rest.len();
@@ -198,11 +198,20 @@ impl Engine {
     }
 }
 
+fn put_edition(out: &mut Vec<u8>, plan: &Plan) {
+    let Edition { set, zones } = plan.edition();
+    out.extend_from_slice(&set.0);
+    put_blob(out, zones.as_bytes());
+}
+
 /// The sets that a saved engine names, and the generation of the one in force.
-fn read_sets(r: &mut Reader<'_>) -> (SetHash, u8, Option<SetHash>) {
-    let set = |r: &mut Reader<'_>| SetHash(r.bytes(16).try_into().unwrap_or_default());
-    let now = set(r);
+fn read_sets(r: &mut Reader<'_>) -> (Edition, u8, Option<Edition>) {
+    let edition = |r: &mut Reader<'_>| Edition {
+        set: SetHash(r.bytes(16).try_into().unwrap_or_default()),
+        zones: String::from_utf8_lossy(r.blob()).into(),
+    };
+    let now = edition(r);
     let head = r.u64();
-    let before = (head & 1 == 1).then(|| set(r));
+    let before = (head & 1 == 1).then(|| edition(r));
     (now, (head >> 1 & 1) as u8, before)
 }

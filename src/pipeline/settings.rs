@@ -10,12 +10,17 @@ use crate::wire::encode::Payload;
 use crate::wire::{DecodeOptions, Partitioner, Placement, UnknownEvents, WrongType};
 
 /// Version of everything that decides which changes come out of a log: the engine's rules and the decoders'. A journal of another
-/// version cannot be replayed. Raise it with every change of behaviour.
+/// version cannot be replayed; that of another time-zone database can. Raise it with every change of behaviour.
 const RULES: &str = "1";
 
-/// `RULES` and the time-zone database, by which local days begin and end (LANGUAGE.md S12).
-pub fn rules() -> String {
-    format!("{RULES} tz {}", crate::model::calendar::database_version())
+/// What a journal record says of the rules: [`RULES`], and the time-zone database by which local days begin and end (LANGUAGE.md S12).
+pub(super) fn rules(zones: &str) -> String {
+    format!("{RULES} tz {zones}")
+}
+
+/// The version of the time-zone database that a journal record names; `None`: it was written by other rules.
+pub(super) fn zones_of(rules: &str) -> Option<&str> {
+    rules.strip_prefix(RULES)?.strip_prefix(" tz ")
 }
 
 /// Settings of a worker.

@@ -18,7 +18,7 @@ use super::sink::{BatchReport, Notice, Sink};
 use super::staged::{Journal, Sealed, Staged};
 use super::stop::Stop;
 use crate::engine::{Activated, Batch, Engine, Outputs, ScanCursor, Warming};
-use crate::ids::{BatchNumber, InputIndex, ShardId};
+use crate::ids::{BatchNumber, Edition, InputIndex, ShardId};
 use crate::plan::Plan;
 use crate::time::{Millis, Timestamp};
 use crate::wire::encode::ChangeHasher;
@@ -178,7 +178,7 @@ impl Shard {
 
     /// Begins with an empty engine under that set.
     pub fn start_with(&mut self, settings: &Settings, plan: Arc<Plan>) {
-        if sets::hash(&plan) != sets::hash(&self.plan) {
+        if plan.edition() != self.plan.edition() {
             self.engine = Engine::new(plan.clone(), settings.engine.clone());
             self.adopt(settings, plan);
         }
@@ -189,46 +189,53 @@ impl Shard {
         self.plan = plan;
     }
 
-    /// Puts another set in force at the beginning of the batch of that number. The engine and the decoders change together: what is decoded
+    /// Puts another plan in force at the beginning of the batch of that number. The engine and the decoders change together: what is decoded
     /// from here on is for the new set.
     pub fn activate(&mut self, settings: &Settings, plan: Arc<Plan>, at: Timestamp, number: BatchNumber) {
-        let set = sets::hash(&plan);
+        let Edition { set, zones } = plan.edition();
         let activated = self.engine.activate(plan.clone(), at, number.0);
         assert_eq!(activated, Ok(Activated::Begun), "set {set} of shard {} at batch {number}", self.id);
         self.adopt(settings, plan);
-        self.activation = Some(JournalActivation { set, at });
+        self.activation = Some(JournalActivation { set, zones: Some(zones), at });
         *self.warming.get_mut() = None;
     }
 
-    /// Puts the set that is to be in force in force, where nothing speaks against it yet.
+    /// Puts in force what is to be, where nothing speaks against it yet.
+    ///
+    /// **Errors:** it cannot be had.
     fn change_set<C: Client, S: Sink>(
         &mut self,
         settings: &Settings,
-        sets: &Sets,
+        sets: &mut Sets,
         client: &C,
         sink: &mut S,
         now: Timestamp,
         questions: &mut Vec<LaneId>,
-    ) {
-        let (set, before) = (sets::hash(&sets.target), sets::hash(&self.plan));
-        if set == before {
+    ) -> Result<(), Stop> {
+        if !sets.differs_from(&self.plan) {
             self.aims_since = None;
-            return;
+            return Ok(());
         }
         // What was published before this shard was taken over may be what its former owner has put in force already.
         if sets.as_of < self.running_since || self.scan.is_some() || self.herd.is_some() {
-            return;
+            return Ok(());
         }
         let since = *self.aims_since.get_or_insert(now);
         let wanted = since - settings.clock_guard;
         let proved = self.inputs.proved_until(client, settings.clock_guard, wanted, now, questions);
         if proved.is_none_or(|at| at < wanted) && now - since < ACTIVATION_WAIT {
-            return;
+            return Ok(());
         }
+        let Some(plan) = sets.next_after(&self.plan)? else {
+            return Ok(());
+        };
         let at = proved.map_or(self.engine.clock(), |at| at.max(self.engine.clock()));
         self.aims_since = None;
-        self.activate(settings, sets.target.clone(), at, BatchNumber(self.number.0 + 1));
-        sink.notice(self.id, &Notice::Activating { set, before, at });
+        let (before, zones_before) = (sets::hash(&self.plan), self.plan.zones.database.version());
+        self.activate(settings, plan, at, BatchNumber(self.number.0 + 1));
+        let (set, zones) = (sets::hash(&self.plan), self.plan.zones.database.version());
+        sink.notice(self.id, &Notice::Activating { set, before, zones, zones_before, at });
+        Ok(())
     }
 
     /// Begins to decide: everything before is in the engine. The record that is written at once names the new owner in the journal.
@@ -307,7 +314,7 @@ impl Shard {
     pub fn turn<C: Client, S: Sink>(
         &mut self,
         settings: &Settings,
-        sets: &Sets,
+        sets: &mut Sets,
         client: &mut C,
         sink: &mut S,
         budget: usize,
@@ -321,7 +328,10 @@ impl Shard {
         self.inputs.refill(client, settings.batch_records);
         let now = client.now();
         self.inputs.watch(client, now, questions);
-        self.change_set(settings, sets, client, sink, now, questions);
+        if let Err(stop) = self.change_set(settings, sets, client, sink, now, questions) {
+            self.drain(client, Some(stop));
+            return turn;
+        }
         let full = self.assemble(settings, client, now, budget.min(settings.batch_records), questions);
         turn.records = self.batch.records.len();
         if turn.records > 0 || self.herd.is_some() || self.activation.is_some() || self.scan.is_some() {
@@ -537,6 +547,7 @@ impl Shard {
             inputs: self.positions(),
             clock: self.engine.clock(),
             definitions: sets::hash(&self.plan),
+            zones: self.plan.zones.database.version(),
         };
         // The record and the marker of its transaction.
         self.journal_end += 2;

@@ -79,10 +79,13 @@ pub enum Notice<'a> {
         batches: u64,
         records: u64,
     },
-    /// Another set of definitions comes into force.
+    /// Another set of definitions, or the same under another time-zone database, comes into force.
     Activating {
         set: SetHash,
         before: SetHash,
+        /// The version of the time-zone database, and that of the one before.
+        zones: &'static str,
+        zones_before: &'static str,
         /// The activation clock.
         at: Timestamp,
     },

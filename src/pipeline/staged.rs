@@ -188,7 +188,7 @@ impl Staged {
 
     /// Closes what was staged with its journal record and begins anew.
     pub fn seal(&mut self, settings: &Settings, journal: Journal) -> Sealed {
-        let Journal { shard, batch, journal_offset, inputs, clock, definitions } = journal;
+        let Journal { shard, batch, journal_offset, inputs, clock, definitions, zones } = journal;
         let record = JournalRecord {
             shard,
             batch,
@@ -196,7 +196,7 @@ impl Staged {
             inputs,
             clock,
             definitions,
-            engine: super::settings::rules(),
+            engine: super::settings::rules(zones),
             settings: settings.hash(),
             transactional_id: settings.transactional_id.clone(),
             digest: None,
@@ -236,4 +236,6 @@ pub(super) struct Journal {
     pub inputs: Vec<JournalInput>,
     pub clock: Timestamp,
     pub definitions: SetHash,
+    /// The version of the time-zone database.
+    pub zones: &'static str,
 }

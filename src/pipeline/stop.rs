@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::client::LaneFault;
-use crate::ids::{BatchNumber, SetHash};
+use crate::ids::{BatchNumber, Edition};
 use crate::wire::journal::JournalError;
 
 /// Why a shard stands still while the worker goes on. Its partition stays with us, so that no other instance runs into the same.
@@ -45,11 +45,15 @@ pub enum Stop {
     /// The log holds other records than those that were read.
     #[error("input {topic}: the record before offset {next_offset} was read once and is gone; next is {found}")]
     LogDiffers { topic: String, next_offset: i64, found: i64 },
-    /// The journal names a set of definitions that cannot be had: the topic of sets lacks it, or this version of segmentd does not read it.
-    #[error("the journal was written under the set of definitions {set}, which {why}")]
-    Definitions { set: SetHash, why: String },
+    /// The journal names a set of definitions, or a time-zone database, that cannot be had: the definitions topic lacks it, or this version of
+    /// segmentd does not read it.
+    #[error("the journal was written under the set of definitions {} and the time-zone database {}: {why}", edition.set, edition.zones)]
+    Definitions { edition: Edition, why: String },
     /// Another version of the rules wrote the journal.
-    #[error("the journal was written by rules of version {journal}, this program has version {ours}")]
+    #[error(
+        "the journal was written by rules of version \"{journal}\", this program has \"{ours}\": run the segmentd that wrote it, or \
+         compute everything anew from the inputs with `segmentd topics reset`, which publishes every change again"
+    )]
     Rules { journal: String, ours: String },
     /// Other settings that decide outcomes.
     #[error("the journal was written under other settings of engine or inputs")]

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use super::client::{Client, Event, LaneId, Mark, Outcome, Output, Recovered, Transaction};
 use super::restore::{Progress, Restore};
-use super::sets::{self, Sets};
+use super::sets::Sets;
 use super::settings::Settings;
 use super::shard::{Phase, Shard};
 use super::sink::{Committed, Notice, Sink};
@@ -26,7 +26,7 @@ use super::status::ShardStatus;
 use super::stop::Fault;
 use crate::engine::Engine;
 use crate::engine::output::Published;
-use crate::ids::{BatchNumber, SetHash, ShardId};
+use crate::ids::{BatchNumber, Edition, ShardId};
 use crate::plan::Plan;
 use crate::time::{Millis, Timestamp};
 
@@ -163,14 +163,14 @@ impl Worker {
         self.sets.aim(plan, as_of);
     }
 
-    /// Sets that a restore waits for, each named once; [`Worker::learn`] answers.
-    pub fn wanted(&mut self) -> Vec<SetHash> {
+    /// What a shard waits for, each named once; [`Worker::learn`] answers.
+    pub fn wanted(&mut self) -> Vec<Edition> {
         self.sets.take_wanted()
     }
 
-    /// A set that was wanted, or in words why it cannot be had, which stops the shards that need it.
-    pub fn learn(&mut self, set: SetHash, plan: Result<Arc<Plan>, String>) {
-        self.sets.learn(set, plan);
+    /// A plan that was wanted, or in words why it cannot be had, which stops the shards that need it.
+    pub fn learn(&mut self, edition: Edition, plan: Result<Arc<Plan>, String>) {
+        self.sets.learn(edition, plan);
     }
 
     /// The engine of a shard that runs here, for questions. It may be ahead of what is committed.
@@ -292,7 +292,7 @@ impl Worker {
         let n = self.shards.values().filter_map(restoring).count();
         if n == 0 {
             let shards = &self.shards;
-            self.sets.keep(|set| shards.values().any(|s| sets::hash(&s.plan) == set));
+            self.sets.keep(|edition| shards.values().any(|s| s.plan.edition() == *edition));
         }
         if n < RESTORES_MAX && self.shards.values().filter_map(restoring).all(|stuck| stuck) {
             // A former life's transaction must be settled first: it would look like one that a dead owner left open.
@@ -376,7 +376,7 @@ impl Worker {
                 return false;
             }
             let before = shard.staged_bytes();
-            let turn = shard.turn(&self.settings, &self.sets, client, sink, left, &mut self.questions);
+            let turn = shard.turn(&self.settings, &mut self.sets, client, sink, left, &mut self.questions);
             left -= turn.records.min(left);
             room = room.saturating_sub(shard.staged_bytes().saturating_sub(before));
             busy |= turn.busy;

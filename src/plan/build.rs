@@ -69,8 +69,7 @@ pub(super) fn refused(what: &str) -> ! {
 }
 
 impl<'w> Builder<'w> {
-    pub fn new(workspace: &'w Workspace, cart: CartPlan) -> Builder<'w> {
-        let zones = Zones::of(workspace);
+    pub fn new(workspace: &'w Workspace, zones: Zones, cart: CartPlan) -> Builder<'w> {
         Builder {
             workspace,
             selectors: Vec::new(),

@@ -10,22 +10,24 @@ use super::node::{Node, TermId, TermNode};
 use super::window::{AgeWindow, Ratio};
 use crate::ids::TraitIndex;
 use crate::lang::definition::{Aggregate, DayBound, Expr, Path, Rel, Selector, Term, TimeWindow, Window, Workspace, Zone};
-use crate::model::{Type, ZoneId};
+use crate::model::{Type, ZoneDatabase, ZoneId};
 
 /// Zones of a workspace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Zones {
+    pub database: &'static ZoneDatabase,
     pub workspace: ZoneId,
     /// The trait with the customer's zone.
     pub customer: Option<TraitIndex>,
 }
 
 impl Zones {
-    pub fn of(workspace: &Workspace) -> Zones {
+    pub fn of(workspace: &Workspace, database: &'static ZoneDatabase) -> Zones {
         let catalogue = &workspace.catalogue;
         let customer = catalogue.trait_named("timezone");
         Zones {
-            workspace: ZoneId::find(&catalogue.workspace.timezone).unwrap_or_else(ZoneId::utc),
+            database,
+            workspace: database.find(&catalogue.workspace.timezone).unwrap_or_else(|| database.utc()),
             customer: customer.filter(|index| matches!(catalogue.traits[index.at()].ty, Type::Text | Type::Enum(_))),
         }
     }
@@ -35,7 +37,7 @@ impl Zones {
         match zone {
             Zone::Customer if self.customer.is_some() => ZoneRef::Customer,
             Zone::Customer | Zone::Workspace => ZoneRef::Fixed(self.workspace),
-            Zone::Named(name) => ZoneRef::Fixed(ZoneId::find(name).unwrap_or(self.workspace)),
+            Zone::Named(name) => ZoneRef::Fixed(self.database.find(name).unwrap_or(self.workspace)),
         }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! An event finds the selectors it matches through its [`selector::Route`], those feed [`feature::Feature`]s, and a feature's edges name the
 //! [`node::Unit`]s (segments and dwells) that one more entry can move. So what an event costs follows what it touches, not how many
-//! definitions there are. The plan is a function of the definitions alone, so that replicas agree.
+//! definitions there are. The plan is a function of its [`Edition`] alone, the definitions and the time-zone database, so that replicas agree.
 
 mod aggregates;
 mod build;
@@ -40,10 +40,10 @@ use schema::Schema;
 use selector::{CartRoute, Fed, Feed, Role, Route, RouteSelector};
 use walk::{LINE_NAMES, Used};
 
-use crate::ids::{DefinitionIndex, EventIndex, PropertyIndex};
+use crate::ids::{DefinitionIndex, Edition, EventIndex, PropertyIndex};
 use crate::lang::Workspace;
 use crate::lang::definition::EventRef;
-use crate::model::{Property, Type};
+use crate::model::{Property, Type, ZoneDatabase};
 use crate::time::Millis;
 
 pub(crate) use build::terms_of;
@@ -98,14 +98,19 @@ impl CartPlan {
 }
 
 impl Plan {
-    /// Compiles a checked workspace. It cannot fail: whatever is not evaluated was refused by the checker (E16).
+    /// Compiles a checked workspace, with the zones of this build. It cannot fail: whatever is not evaluated was refused by the checker (E16).
     ///
     /// **Cost:** about linear in the definitions; once per set, never on the per-event path.
     pub fn compile(workspace: Arc<Workspace>) -> Plan {
+        Plan::compile_with(workspace, ZoneDatabase::bundled())
+    }
+
+    /// As [`Plan::compile`], with the zones of another database; a zone that it lacks is the workspace's, or UTC.
+    pub fn compile_with(workspace: Arc<Workspace>, zones: &'static ZoneDatabase) -> Plan {
         let used = Used::of(&workspace);
         let schema = Schema::new(workspace.catalogue.clone(), |event, property| used.properties.binary_search(&(event, property)).is_ok());
         let cart = CartPlan { fields: used.cart_fields.iter().map(|name| (name.clone(), line_type(&workspace, name))).collect() };
-        let mut builder = Builder::new(&workspace, cart);
+        let mut builder = Builder::new(&workspace, Zones::of(&workspace, zones), cart);
         let reverse = builder.build();
         let routes = routes(&builder, &schema);
         let meanings = identity::meanings(&builder);
@@ -137,6 +142,11 @@ impl Plan {
     /// What decoders need to know.
     pub fn schema(&self) -> &Arc<Schema> {
         &self.schema
+    }
+
+    /// What it was compiled from.
+    pub fn edition(&self) -> Edition {
+        Edition { set: self.workspace.hash, zones: self.zones.database.version().into() }
     }
 
     pub fn workspace(&self) -> &Arc<Workspace> {

@@ -4,15 +4,27 @@
 //! names with the hashes of what they mean. The newest record that this program can read is to be in force. `run` publishes its folder only
 //! into an empty topic; afterwards `segmentd apply` does.
 //!
+//! Beside the sets the topic holds the time-zone databases by which shards have decided: `run` stores that of its build before anything is
+//! decided by it, so that another build can replay it (LANGUAGE.md S12).
+//!
 //! A set counts **as it was first written**: two texts of one meaning may order their conditions differently, and reasons, which the hash of
 //! changes covers, follow the text.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use crate::ids::SetHash;
-use crate::kafka::{self, Admin, definitions::StoredSet};
+use crate::ids::{Edition, SetHash};
+use crate::kafka::{
+    self, Admin,
+    definitions::{Stored, StoredSet},
+};
 use crate::lang::{self, SourceFile, Workspace};
+use crate::model::ZoneDatabase;
+use crate::plan::Plan;
+use crate::wire::zones;
 
 /// One stored set, as it stands in the topic.
 #[derive(Debug, Serialize, Deserialize)]
@@ -92,13 +104,19 @@ pub(super) fn settle(
     folder: &Workspace,
 ) -> Result<Workspace, Error> {
     let mut stored = kafka::definitions::read(settings, admin, topic)?;
-    if stored.is_empty() {
+    // Before any shard decides by it: whoever replays that has it from here.
+    let bundled = ZoneDatabase::bundled();
+    if !stored.zones.contains_key(bundled.version()) {
+        kafka::definitions::publish_zones(settings, topic, bundled.version(), &zones::encode(bundled))?;
+        tracing::info!(version = bundled.version(), "stored the time-zone database of this build beside the definitions");
+    }
+    if stored.sets.is_empty() {
         kafka::definitions::publish(settings, topic, folder.hash, &encode(files, folder))?;
         tracing::info!(set = %folder.hash, definitions = folder.definitions.len(), "published the folder's definitions");
         stored = kafka::definitions::read(settings, admin, topic)?;
     }
-    let newest = stored.last().map_or(folder.hash, |set| set.hash);
-    let (workspace, refused) = newest_of(&stored).ok_or_else(|| Error::SetUnreadable { topic: topic.into(), set: newest })?;
+    let newest = stored.sets.last().map_or(folder.hash, |set| set.hash);
+    let (workspace, refused) = newest_of(&stored.sets).ok_or_else(|| Error::SetUnreadable { topic: topic.into(), set: newest })?;
     for set in refused {
         tracing::error!(%set, "a newer set of definitions cannot be read by this version of segmentd and stays out of force");
     }
@@ -127,13 +145,46 @@ pub(super) fn newest_of(stored: &[StoredSet]) -> Option<(Workspace, Vec<SetHash>
 
 /// A set by its hash, as it was first written.
 ///
-/// **Errors:** why it cannot be had, in words that follow "which".
+/// **Errors:** why it cannot be had.
 pub(super) fn find(stored: &[StoredSet], set: SetHash) -> Result<Workspace, String> {
     match stored.iter().find(|s| s.hash == set) {
-        None => Err("the definitions topic lacks".into()),
+        None => Err("the definitions topic lacks the set".into()),
         Some(found) => {
-            compile_stored(found).ok_or_else(|| "this version of segmentd does not read: run the version that published it".into())
+            compile_stored(found).ok_or_else(|| "this version of segmentd does not read the set: run the version that published it".into())
         }
+    }
+}
+
+/// The time-zone databases that were asked for so far. **Shape:** by version; one of each, since they are kept for good.
+#[derive(Default)]
+pub(super) struct Databases(BTreeMap<Box<str>, &'static ZoneDatabase>);
+
+impl Databases {
+    /// The plan of an edition.
+    ///
+    /// **Errors:** why it cannot be had.
+    pub fn plan(&mut self, stored: &Stored, edition: &Edition) -> Result<Arc<Plan>, String> {
+        let workspace = find(&stored.sets, edition.set)?;
+        Ok(Arc::new(Plan::compile_with(Arc::new(workspace), self.find(stored, &edition.zones)?)))
+    }
+
+    fn find(&mut self, stored: &Stored, version: &str) -> Result<&'static ZoneDatabase, String> {
+        let bundled = ZoneDatabase::bundled();
+        if version == bundled.version() {
+            return Ok(bundled);
+        }
+        if let Some(known) = self.0.get(version) {
+            return Ok(known);
+        }
+        let bytes = stored.zones.get(version).ok_or_else(|| {
+            format!(
+                "the definitions topic lacks the database, and this program has {}: run a segmentd with {version} once, which stores it there",
+                bundled.version()
+            )
+        })?;
+        let found = zones::decode(version, bytes).ok_or("the database in the definitions topic is damaged")?;
+        self.0.insert(version.into(), found);
+        Ok(found)
     }
 }
 
@@ -214,6 +265,27 @@ mod tests {
         assert!(find(&topic, foreign.hash).expect_err("unreadable").contains("does not read"));
         assert!(find(&topic, SetHash([9; 16])).expect_err("absent").contains("lacks"));
         assert!(newest_of(&[foreign]).is_none() && newest_of(&[]).is_none());
+    }
+
+    #[test]
+    fn a_plan_is_had_under_the_database_of_its_time() {
+        let bundled = ZoneDatabase::bundled();
+        let set = stored(0, BEFORE);
+        let hash = set.hash;
+        let edition = |zones: &str| Edition { set: hash, zones: zones.into() };
+        let mut topic = Stored { sets: vec![set], ..Stored::default() };
+        let mut databases = Databases::default();
+        assert_eq!(databases.plan(&topic, &edition(bundled.version())).expect("ours").edition(), edition(bundled.version()));
+        let lacks = databases.plan(&topic, &edition("1999a")).expect_err("not there");
+        assert!(lacks.contains("lacks the database") && lacks.contains("run a segmentd with 1999a once"), "{lacks}");
+        let old = ZoneDatabase::keep("1999a", bundled.zones().map(|(name, data)| (name.to_owned(), data.to_vec()))).expect("sound");
+        topic.zones.insert("1999a".into(), zones::encode(old));
+        topic.zones.insert("1998z".into(), b"noise".to_vec());
+        assert_eq!(databases.plan(&topic, &edition("1999a")).expect("stored").edition(), edition("1999a"));
+        let kept = databases.0["1999a"];
+        databases.plan(&topic, &edition("1999a")).expect("stored");
+        assert!(std::ptr::eq(kept, databases.0["1999a"]), "one of each is kept");
+        assert!(databases.plan(&topic, &edition("1998z")).expect_err("noise").contains("damaged"));
     }
 
     #[test]

@@ -172,7 +172,7 @@ impl Previewer {
     /// **Errors:** nothing can be said at this moment.
     pub fn preview(&self, workspace: Workspace) -> Result<Preview, Error> {
         let Ok(_only) = self.busy.try_lock() else { return Err(Error::Busy) };
-        let plan = Arc::new(Plan::compile(Arc::new(workspace)));
+        let workspace = Arc::new(workspace);
         let (asker, answers) = channel();
         self.ask(|| Question::Sample(asker.clone()));
         drop(asker);
@@ -192,6 +192,9 @@ impl Previewer {
         for sample in samples {
             preview.sampled += sample.engine.customers() as u64;
             preview.customers += sample.customers;
+            // By the clocks that are in force there: what another database would change is no doing of the set.
+            let zones = sample.engine.plan().zones.database;
+            let plan = Arc::new(Plan::compile_with(workspace.clone(), zones));
             try_on(sample.engine, &plan, &mut segments);
         }
         preview.segments = segments.into_values().collect();

@@ -11,8 +11,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::View;
-use super::definitions::{find, newest_of};
-use crate::ids::SetHash;
+use super::definitions::{Databases, newest_of};
+use crate::ids::{Edition, SetHash};
 use crate::kafka::{self, Admin, Waker};
 use crate::plan::Plan;
 use crate::telemetry::Metrics;
@@ -23,8 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often the same trouble is told.
 const TELL_EVERY: Duration = Duration::from_secs(30);
 
-/// A set that was asked for, or why it cannot be had.
-type Found = (SetHash, Result<Arc<Plan>, String>);
+/// A plan that was asked for, or why it cannot be had.
+type Found = (Edition, Result<Arc<Plan>, String>);
 
 /// The newest set that this program can read.
 #[derive(Clone)]
@@ -45,7 +45,7 @@ pub(super) struct Shelf {
 struct State {
     news: News,
     /// By worker.
-    wanted: Vec<BTreeSet<SetHash>>,
+    wanted: Vec<BTreeSet<Edition>>,
     found: Vec<Vec<Found>>,
     stop: bool,
 }
@@ -72,10 +72,10 @@ impl Shelf {
         (state.news.clone(), std::mem::take(&mut state.found[worker]))
     }
 
-    /// Asks for sets; the answers come by [`Shelf::take`].
-    pub(super) fn want(&self, worker: usize, sets: Vec<SetHash>) {
-        if !sets.is_empty() {
-            self.state().wanted[worker].extend(sets);
+    /// Asks for plans; the answers come by [`Shelf::take`].
+    pub(super) fn want(&self, worker: usize, editions: Vec<Edition>) {
+        if !editions.is_empty() {
+            self.state().wanted[worker].extend(editions);
             self.ask.notify_all();
         }
     }
@@ -101,7 +101,14 @@ pub(super) struct Surroundings {
 impl Reader {
     /// **Errors:** the operating system gives no thread.
     pub(super) fn start(shelf: &Arc<Shelf>, surroundings: Surroundings) -> Result<Reader, std::io::Error> {
-        let mut thread = Thread { shelf: shelf.clone(), around: surroundings, high: None, told: None, refused: Vec::new() };
+        let mut thread = Thread {
+            shelf: shelf.clone(),
+            around: surroundings,
+            high: None,
+            told: None,
+            refused: Vec::new(),
+            databases: Databases::default(),
+        };
         let thread = std::thread::Builder::new().name("definitions".into()).spawn(move || thread.run())?;
         Ok(Reader { shelf: shelf.clone(), thread: Some(thread) })
     }
@@ -128,6 +135,7 @@ struct Thread {
     told: Option<Instant>,
     /// Sets that were told to be unreadable.
     refused: Vec<SetHash>,
+    databases: Databases,
 }
 
 impl Thread {
@@ -155,7 +163,7 @@ impl Thread {
         }
     }
 
-    fn look(&mut self, wanted: &[BTreeSet<SetHash>]) -> Result<(), kafka::Error> {
+    fn look(&mut self, wanted: &[BTreeSet<Edition>]) -> Result<(), kafka::Error> {
         let as_of = self.around.clock.now();
         let (_, high) = self.around.admin.bounds(&[(&self.around.topic, 0)])?[0];
         let mut changed = false;
@@ -163,7 +171,7 @@ impl Thread {
             // Rare, so all of it is read again; what a set is called by stands in the first record of its hash.
             let stored = kafka::definitions::read(&self.around.settings, &self.around.admin, &self.around.topic)?;
             let before = self.shelf.state().news.plan.clone();
-            let newest = if self.high == Some(high) { None } else { newest_of(&stored) };
+            let newest = if self.high == Some(high) { None } else { newest_of(&stored.sets) };
             if let Some((workspace, refused)) = newest {
                 self.around.metrics.definitions_refused(!refused.is_empty());
                 for set in refused.iter().filter(|set| !self.refused.contains(set)) {
@@ -178,18 +186,18 @@ impl Thread {
                     changed = true;
                 }
             }
-            let mut plans: BTreeMap<SetHash, Result<Arc<Plan>, String>> = BTreeMap::new();
-            for set in wanted.iter().flatten() {
-                plans.entry(*set).or_insert_with(|| match before.workspace().hash == *set {
+            let mut plans: BTreeMap<&Edition, Result<Arc<Plan>, String>> = BTreeMap::new();
+            for edition in wanted.iter().flatten() {
+                plans.entry(edition).or_insert_with(|| match before.edition() == *edition {
                     true => Ok(before.clone()),
-                    false => find(&stored, *set).map(|workspace| Arc::new(Plan::compile(Arc::new(workspace)))),
+                    false => self.databases.plan(&stored, edition),
                 });
             }
             let mut state = self.shelf.state();
-            for (worker, sets) in wanted.iter().enumerate() {
-                for set in sets {
-                    state.wanted[worker].remove(set);
-                    state.found[worker].push((*set, plans[set].clone()));
+            for (worker, editions) in wanted.iter().enumerate() {
+                for edition in editions {
+                    state.wanted[worker].remove(edition);
+                    state.found[worker].push((edition.clone(), plans[edition].clone()));
                     changed = true;
                 }
             }
@@ -262,9 +270,10 @@ mod tests {
         await_news(&shelf, |news, _| news.plan.workspace().hash == two.1.hash && news.as_of >= published_at);
         // A set that no program can read changes nothing.
         kafka::definitions::publish(&settings, "sets", SetHash([9; 16]), b"noise").expect("published");
-        shelf.want(0, vec![one.1.hash, SetHash([7; 16]), SetHash([9; 16])]);
+        let edition = |set| Edition { set, zones: crate::model::ZoneDatabase::bundled().version().into() };
+        shelf.want(0, [one.1.hash, SetHash([7; 16]), SetHash([9; 16])].map(edition).to_vec());
         let found = await_news(&shelf, |news, found| news.plan.workspace().hash == two.1.hash && found.len() == 3);
-        let of = |set: SetHash| &found.iter().find(|(hash, _)| *hash == set).expect("answered").1;
+        let of = |set: SetHash| &found.iter().find(|(found, _)| found.set == set).expect("answered").1;
         assert_eq!(of(one.1.hash).as_ref().expect("found").workspace().hash, one.1.hash);
         assert!(of(SetHash([7; 16])).as_ref().is_err_and(|why| why.contains("lacks")));
         assert!(of(SetHash([9; 16])).as_ref().is_err_and(|why| why.contains("does not read")));

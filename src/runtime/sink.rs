@@ -166,7 +166,13 @@ impl Sink for Reports {
                 self.metrics.restored(*records, Duration::from_millis(took.0.max(0) as u64));
                 tracing::info!(worker, shard = shard_number, took_ms = took.0, batches, records, "shard runs");
             }
-            Notice::Activating { set, before, at } => {
+            Notice::Activating { set, before, zones, zones_before, at } if zones != zones_before => {
+                tracing::info!(
+                    worker, shard = shard_number, %set, %before, zones, zones_before, at = %at,
+                    "another time-zone database comes into force: days may begin and end at other instants from here on"
+                );
+            }
+            Notice::Activating { set, before, at, .. } => {
                 tracing::info!(worker, shard = shard_number, %set, %before, at = %at, "another set of definitions comes into force");
             }
             Notice::Activated { set } => {

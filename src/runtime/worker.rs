@@ -31,7 +31,7 @@ impl Around {
             *seen = version;
             let (news, found) = self.shelf.take(self.number);
             worker.aim(news.plan, news.as_of);
-            found.into_iter().for_each(|(set, plan)| worker.learn(set, plan));
+            found.into_iter().for_each(|(edition, plan)| worker.learn(edition, plan));
         }
         self.shelf.want(self.number, worker.wanted());
     }

@@ -276,7 +276,7 @@ fn reloaded(engine: &Engine, plans: &[Arc<Plan>], settings: &Settings) -> Result
     engine.save(&mut bytes);
     let cannot = |e| format!("a saved engine cannot be loaded: {e}");
     let sets = Engine::sets_of(&bytes).map_err(cannot)?;
-    let plan = |set| plans.iter().find(|plan| plan.workspace().hash == set).cloned();
+    let plan = |edition| plans.iter().find(|plan| plan.edition() == edition).cloned();
     let now = plan(sets.now).ok_or("a saved engine is of another set")?;
     let loaded = Engine::load_during_scan(now, sets.before.and_then(plan), settings.clone(), &bytes).map_err(cannot)?;
     if loaded.digest() != engine.digest() {

@@ -214,7 +214,7 @@ impl Case<'_> {
         let mut bytes = Vec::new();
         engine.save(&mut bytes);
         let sets = Engine::sets_of(&bytes).map_err(|e| e.to_string())?;
-        let plan = |set| self.plans.iter().find(|plan| plan.workspace().hash == set).cloned();
+        let plan = |edition| self.plans.iter().find(|plan| plan.edition() == edition).cloned();
         let now = plan(sets.now).ok_or("a set that is not known")?;
         let loaded = Engine::load_during_scan(now, sets.before.and_then(plan), settings.clone(), &bytes).map_err(|e| e.to_string())?;
         let mut again = Vec::new();

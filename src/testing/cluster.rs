@@ -13,7 +13,8 @@ use super::broker::{Broker, Partition, Stored, TransactionId};
 use super::client::{Faults, MemoryClient};
 use crate::engine::output::{Outputs, Published};
 use crate::engine::{Batch, Engine};
-use crate::ids::{BatchNumber, InputIndex, Position, SetHash, ShardId};
+use crate::ids::{BatchNumber, Edition, InputIndex, Position, SetHash, ShardId};
+use crate::model::ZoneDatabase;
 use crate::pipeline::{Client, Committed, Event, Fault, Next, Notice, Output, Settings, Sink, Worker};
 use crate::plan;
 use crate::time::{Millis, Timestamp};
@@ -37,6 +38,8 @@ pub struct Plan {
     pub settings: Settings,
     /// Sets of definitions that are published while it runs, ascending by instant; at the start that of the settings is in force.
     pub sets: Vec<(Timestamp, Arc<plan::Plan>)>,
+    /// A build with a newer time-zone database, installed at that instant: every process is started anew with it within some seconds.
+    pub upgrade: Option<(Timestamp, &'static ZoneDatabase)>,
     /// How much later than it was published a process learns of a set, at most.
     pub news: Millis,
     /// Ascending by instant.
@@ -167,13 +170,18 @@ struct Instance {
     back_at: Timestamp,
     sleeps_until: Timestamp,
     /// Sets that its worker waits for, and when it is told.
-    asked: Vec<(Timestamp, SetHash)>,
+    asked: Vec<(Timestamp, Edition)>,
+    /// Of the build that the process was started from, and when another one is installed here.
+    zones: &'static ZoneDatabase,
+    upgraded_at: Timestamp,
 }
 
 /// A simulation on its way.
 pub struct Cluster {
     pub broker: Rc<RefCell<Broker>>,
     pub(super) plan: Plan,
+    /// Every set under every database, ready compiled.
+    editions: Vec<Arc<plan::Plan>>,
     rng: fastrand::Rng,
     instances: Vec<Instance>,
     pub watch: Watch,
@@ -200,12 +208,18 @@ impl Cluster {
                 back_at: begin,
                 sleeps_until: begin,
                 asked: Vec::new(),
+                zones: ZoneDatabase::bundled(),
+                upgraded_at: plan.upgrade.map_or(Timestamp::MAX, |(at, _)| at + Millis(rng.i64(0..3_000))),
             })
             .collect();
         let broker = Rc::new(RefCell::new(broker));
+        let newer = plan.upgrade.map(|(_, zones)| zones);
+        let under = |set: &Arc<plan::Plan>| newer.map(|zones| Arc::new(plan::Plan::compile_with(set.workspace().clone(), zones)));
+        let editions = all_sets(&plan).flat_map(|set| std::iter::once(set.clone()).chain(under(set))).collect();
         Cluster {
             broker,
             plan,
+            editions,
             rng,
             instances,
             watch: Watch::default(),
@@ -240,7 +254,23 @@ impl Cluster {
     /// Processes that start from now on find a definitions topic with that set alone; returns the one that was in force.
     pub fn start_anew_with(&mut self, plan: Arc<plan::Plan>) -> SetHash {
         self.plan.sets.clear();
+        self.editions = vec![plan.clone()];
         std::mem::replace(&mut self.plan.settings.plan, plan).workspace().hash
+    }
+
+    /// Every process is started anew from the build before the upgrade, and that set is published at the same time.
+    pub fn downgrade(&mut self, set: Arc<plan::Plan>) {
+        let now = self.now();
+        let newer = self.plan.upgrade.map(|(_, zones)| Arc::new(plan::Plan::compile_with(set.workspace().clone(), zones)));
+        self.editions.extend(newer);
+        self.editions.push(set.clone());
+        self.plan.sets.push((now, set));
+        for instance in &mut self.instances {
+            instance.zones = ZoneDatabase::bundled();
+            if let Some((mut client, _)) = instance.life.take() {
+                client.leave();
+            }
+        }
     }
 
     /// Every running process is told something by its client.
@@ -253,6 +283,11 @@ impl Cluster {
     /// Most calls that one life of a process made.
     pub fn calls(&self) -> u64 {
         self.calls
+    }
+
+    /// The plan of an edition.
+    pub(super) fn edition(&self, edition: &Edition) -> Option<&Arc<plan::Plan>> {
+        self.editions.iter().find(|plan| plan.edition() == *edition)
     }
 
     fn chance(&mut self, of_thousand: u32) -> bool {
@@ -303,6 +338,12 @@ impl Cluster {
         Ok(())
     }
 
+    /// What a process of a build with these zones wants to be in force.
+    fn target(&self, at: Timestamp, zones: &str) -> Arc<plan::Plan> {
+        let edition = Edition { set: newest(&self.plan, at).workspace().hash, zones: zones.into() };
+        self.edition(&edition).expect("every set is there under every database").clone()
+    }
+
     fn produce(&mut self, now: Timestamp, calm: bool) {
         if self.upstream.is_none() && !calm && self.chance(self.plan.upstream) {
             let until = now + Millis(self.rng.i64(1..3_000));
@@ -329,11 +370,21 @@ impl Cluster {
         if now < instance.sleeps_until && !calm {
             return Ok(());
         }
+        if let Some((_, zones)) = self.plan.upgrade.filter(|_| now >= instance.upgraded_at) {
+            instance.upgraded_at = Timestamp::MAX;
+            instance.zones = zones;
+            if let Some((mut client, _)) = instance.life.take() {
+                client.leave();
+                self.watch.tell(format!("ends, to be started with the zones of {}", zones.version()));
+            }
+        }
+        let zones: Box<str> = instance.zones.version().into();
         if instance.life.is_none() {
             if now < instance.back_at && (!calm || self.told_at_once) {
                 return Ok(());
             }
-            let plan = newest(&self.plan, now).clone();
+            let plan = self.target(now, &zones);
+            let instance = &mut self.instances[i];
             let settings = Settings { transactional_id: instance.id.clone(), plan, ..self.plan.settings.clone() };
             instance.asked.clear();
             let topics = settings.inputs.iter().map(|i| i.topic.to_string()).collect();
@@ -343,29 +394,34 @@ impl Cluster {
             if !calm {
                 client.dies_at = self.plan.calls_per_death.map(|calls| self.rng.u64(1..2 * calls));
             }
-            if let Some(at) = self.dies_once.filter(|_| !instance.has_lived) {
+            // Where another build is installed, the first life that is meant is of that one.
+            let newest = self.plan.upgrade.is_none_or(|(_, zones)| zones.version() == instance.zones.version());
+            if let Some(at) = self.dies_once.filter(|_| newest && !instance.has_lived) {
                 client.dies_at = Some(at);
             }
-            instance.has_lived = true;
+            instance.has_lived = newest;
             instance.life = Some((client, Worker::new(Arc::new(settings))));
         }
+        let heard = now - Millis(self.rng.i64(0..=self.plan.news.0));
+        let target = self.target(heard, &zones);
+        let editions = &self.editions;
+        let instance = &mut self.instances[i];
         let Some((client, worker)) = &mut instance.life else { return Ok(()) };
         if calm {
             client.dies_at = client.dies_at.filter(|_| self.plan.calls_per_death.is_none());
             let lost_answer = if self.deaf { 1_000 } else { 0 };
             client.set_faults(Faults { latency: self.plan.faults.latency, lost_answer, ..Faults::default() });
         }
-        let heard = now - Millis(self.rng.i64(0..=self.plan.news.0));
-        worker.aim(newest(&self.plan, heard).clone(), heard + (client.now() - now));
+        worker.aim(target, heard + (client.now() - now));
         while let Some(at) = instance.asked.iter().position(|(at, _)| *at <= now) {
-            let (_, set) = instance.asked.remove(at);
-            let found = all_sets(&self.plan).find(|plan| plan.workspace().hash == set);
-            worker.learn(set, found.cloned().ok_or_else(|| "the topic of sets lacks".to_owned()));
+            let (_, edition) = instance.asked.remove(at);
+            let found = editions.iter().find(|plan| plan.edition() == edition);
+            worker.learn(edition, found.cloned().ok_or_else(|| "the topic of sets lacks it".to_owned()));
         }
         for _ in 0..50 {
             let next = worker.step(client, &mut self.watch);
-            for set in worker.wanted() {
-                instance.asked.push((now + Millis(self.rng.i64(0..50)), set));
+            for edition in worker.wanted() {
+                instance.asked.push((now + Millis(self.rng.i64(0..50)), edition));
             }
             self.calls = self.calls.max(client.calls);
             if client.is_dead() {

@@ -4,7 +4,8 @@ use super::broker::{Partition, Stored};
 use super::cluster::{Cluster, Tally, all_sets, expected_record, parse};
 use crate::engine::output::{DeadLetter, Outputs, Published};
 use crate::engine::{Batch, Engine};
-use crate::ids::{BatchNumber, InputIndex, Position, SetHash, ShardId};
+use crate::ids::{BatchNumber, Edition, InputIndex, Position, SetHash, ShardId};
+use crate::model::ZoneDatabase;
 use crate::pipeline::Output;
 use crate::plan;
 use crate::time::Timestamp;
@@ -24,10 +25,17 @@ impl Cluster {
                 || DecodeOptions { unknown_events: settings.unknown_events, wrong_type: settings.wrong_type, ..DecodeOptions::lenient() };
             topics.iter().map(|_| json::Decoder::new(plan.schema().clone(), options())).collect()
         };
-        // The sets that come into force are published ones, in the order of their publication.
+        // The sets that come into force are published ones, in the order of their publication; and no time-zone database comes back.
         let mut sets = all_sets(&self.plan);
-        let mut next_set =
-            |set: SetHash| sets.find(|p| p.workspace().hash == set).ok_or_else(|| format!("set {set} comes into force out of turn"));
+        let mut in_force = Edition { set: SetHash::default(), zones: "".into() };
+        let mut next_plan = |next: Edition| {
+            let plan = self.edition(&next).ok_or_else(|| format!("{next:?} was never published"))?;
+            if next.set != in_force.set && !sets.any(|p| p.workspace().hash == next.set) || next.zones < in_force.zones {
+                return Err(format!("{next:?} comes into force out of turn, after {in_force:?}"));
+            }
+            in_force = next;
+            Ok(plan)
+        };
         let mut begun: Option<(Engine, Vec<json::Decoder>)> = None;
         let mut expected: Vec<Published> = Vec::new();
         let mut dead: Vec<DeadLetter> = Vec::new();
@@ -38,7 +46,8 @@ impl Cluster {
             let record = JournalRecord::decode(stored.value.as_deref().unwrap_or_default()).map_err(|e| e.to_string())?;
             tally.journal_records += 1;
             if begun.is_none() {
-                let plan = next_set(record.definitions)?;
+                let zones = record.engine.rsplit(' ').next().unwrap_or_default().into();
+                let plan = next_plan(Edition { set: record.definitions, zones })?;
                 begun = Some((Engine::new(plan.clone(), settings.engine.clone()), decoders(plan)));
             }
             let Some((engine, decoders_now)) = &mut begun else { continue };
@@ -56,8 +65,9 @@ impl Cluster {
                         taken[i] += 1;
                     }
                 }
-                if let Some(activation) = batch.activation {
-                    let plan = next_set(activation.set)?;
+                if let Some(activation) = &batch.activation {
+                    let zones = activation.zones.clone().ok_or("an activation without a time-zone database")?;
+                    let plan = next_plan(Edition { set: activation.set, zones })?;
                     *decoders_now = decoders(plan);
                     engine.activate(plan.clone(), activation.at, number).map_err(|e| e.to_string())?;
                     tally.activations += 1;
@@ -85,10 +95,10 @@ impl Cluster {
                 dead.append(&mut outputs.dead_letters);
             }
         }
-        if let Some(set) = all_sets(&self.plan).last().map(|plan| plan.workspace().hash)
-            && next_set(set).is_ok()
-        {
-            return Err(format!("set {set}, the last one, never came into force"));
+        let zones = self.plan.upgrade.map_or(ZoneDatabase::bundled(), |(_, zones)| zones);
+        let last = all_sets(&self.plan).last().map(|plan| Edition { set: plan.workspace().hash, zones: zones.version().into() });
+        if last != begun.as_ref().map(|(engine, _)| engine.plan().edition()) {
+            return Err(format!("{last:?}, the last one, never came into force"));
         }
         for (i, input) in inputs.iter().enumerate() {
             if taken[i] != input.len() {

@@ -31,7 +31,7 @@ pub struct JournalRecord {
     pub clock: Timestamp,
     /// The set in force after the last batch.
     pub definitions: SetHash,
-    /// Version of the engine's rules; a replay needs the same.
+    /// Version of the engine's rules, which a replay needs, and of the time-zone database in force after the last batch.
     pub engine: String,
     /// Hash of the settings that decide outcomes.
     pub settings: u64,
@@ -80,10 +80,12 @@ pub struct JournalBatch {
     pub scan: Option<ScanCursor>,
 }
 
-/// Another set of definitions comes into force, before the batch's records; its number is the batch's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Another set of definitions, or the same under another time-zone database, comes into force, before the batch's records; its number is the batch's.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalActivation {
     pub set: SetHash,
+    /// The version of the time-zone database that comes with it; `None`: the one that the record names.
+    pub zones: Option<Box<str>>,
     /// As it was given to the engine, whose clock may stand later.
     pub at: Timestamp,
 }
@@ -180,7 +182,11 @@ fn batch_message(b: &JournalBatch) -> v1::JournalBatch {
         change_hash_high: (b.change_hash >> 64) as u64,
         change_hash_low: b.change_hash as u64,
         dead_letters: b.dead_letters,
-        activation: b.activation.map(|a| v1::Activation { definitions: a.set.0.to_vec(), at: a.at.0 }),
+        activation: b.activation.as_ref().map(|a| v1::Activation {
+            definitions: a.set.0.to_vec(),
+            at: a.at.0,
+            time_zones: a.zones.as_deref().unwrap_or_default().into(),
+        }),
         scan: b.scan.map(|c| c.customer_hash),
     }
 }
@@ -217,7 +223,8 @@ fn batch_of(b: v1::JournalBatch, inputs: usize) -> Result<JournalBatch, JournalE
 }
 
 fn activation_of(a: v1::Activation) -> Result<JournalActivation, JournalError> {
-    Ok(JournalActivation { set: set_of(a.definitions)?, at: Timestamp(a.at) })
+    let zones = Some(a.time_zones.into_boxed_str()).filter(|zones| !zones.is_empty());
+    Ok(JournalActivation { set: set_of(a.definitions)?, zones, at: Timestamp(a.at) })
 }
 
 fn set_of(bytes: Vec<u8>) -> Result<SetHash, JournalError> {
@@ -276,7 +283,11 @@ mod tests {
             changes: 2,
             change_hash: u128::MAX - 1,
             dead_letters: 1,
-            activation: (number == 17).then_some(JournalActivation { set: SetHash([8; 16]), at: Timestamp(-3) }),
+            activation: (number == 17).then_some(JournalActivation {
+                set: SetHash([8; 16]),
+                zones: Some("2026a".into()),
+                at: Timestamp(-3),
+            }),
             scan: (number == 17).then_some(ScanCursor { customer_hash: 0 }),
         };
         let input = |topic: &str, id| JournalInput {

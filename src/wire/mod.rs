@@ -2,7 +2,8 @@
 //!
 //! [`json`] and [`protobuf`] turn one raw record into exactly one [`crate::engine::batch::Record`] of a batch, a refusal included, so
 //! that a record is never lost between the log and the engine. [`encode`] turns outputs into bytes, [`journal`] is the record of what a
-//! shard has read and decided, [`partitioner`] says where a key belongs. `proto/segmentd/v1` holds the messages.
+//! shard has read and decided, [`partitioner`] says where a key belongs. [`zones`] is a time-zone database. `proto/segmentd/v1` holds
+//! the messages.
 //!
 //! No I/O here, and no clock: equal bytes with equal options give equal records.
 
@@ -18,6 +19,7 @@ pub mod row;
 mod scalar;
 mod shape;
 mod slots;
+pub mod zones;
 
 use crate::ids::{Position, ShardId};
 use crate::time::Timestamp;

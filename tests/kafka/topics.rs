@@ -71,18 +71,21 @@ fn definitions_come_back_in_the_order_of_publication() {
     let admin = Admin::connect(&settings).unwrap();
     let names = names(&prefix, &["clicks"]);
     admin.create(&names, Some(1), None).unwrap();
-    assert_eq!(definitions::read(&settings, &admin, &names.definitions).unwrap(), []);
+    assert_eq!(definitions::read(&settings, &admin, &names.definitions).unwrap(), definitions::Stored::default());
     // The second is larger than a broker's default limit of one record.
     let values = [b"small".to_vec(), (0..3_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect()];
     for (i, value) in values.iter().enumerate() {
         definitions::publish(&settings, &names.definitions, SetHash([i as u8; 16]), value).unwrap();
     }
-    let sets = definitions::read(&settings, &admin, &names.definitions).unwrap();
+    definitions::publish_zones(&settings, &names.definitions, "2026a", b"first").unwrap();
+    definitions::publish_zones(&settings, &names.definitions, "2026a", b"second").unwrap();
+    let stored = definitions::read(&settings, &admin, &names.definitions).unwrap();
+    assert_eq!(stored.zones, [("2026a".to_owned(), b"first".to_vec())].into());
     assert_eq!(
-        sets.iter().map(|s| (s.hash, &s.value)).collect::<Vec<_>>(),
+        stored.sets.iter().map(|s| (s.hash, &s.value)).collect::<Vec<_>>(),
         [(SetHash([0; 16]), &values[0]), (SetHash([1; 16]), &values[1])]
     );
-    assert_eq!(admin.bounds(&[(&names.definitions, 0)]).unwrap(), [(0, 2)]);
+    assert_eq!(admin.bounds(&[(&names.definitions, 0)]).unwrap(), [(0, 4)]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-const FILES: [&str; 5] = ["event", "change", "membership", "journal", "snapshot"];
+const FILES: [&str; 6] = ["event", "change", "membership", "journal", "snapshot", "time_zones"];
 
 #[test]
 fn generated_code_is_fresh() {

@@ -80,10 +80,10 @@ fn workspace<'t>(world: &World<'t>, items: &'t [Item], catalogue: &mut Catalogue
 
 /// Refuses a zone that the built-in database does not have.
 pub(super) fn zone(name: &str, span: Span, report: &mut Report) -> Checked<()> {
-    if crate::model::ZoneId::find(name).is_some() {
+    if crate::model::ZoneDatabase::bundled().find(name).is_some() {
         return Ok(());
     }
-    let meant = nearest(name, crate::model::ZoneId::names());
+    let meant = nearest(name, crate::model::ZoneDatabase::bundled().names());
     let help = match meant {
         Some(meant) => format!("did you mean {meant:?}?"),
         None => "zones have names such as \"Europe/Paris\" or \"UTC\"".into(),

@@ -386,7 +386,7 @@ pub struct JournalRecord {
     /// 16 bytes: hash of the set of definitions in force after the last batch.
     #[prost(bytes = "vec", tag = "6")]
     pub definitions: ::prost::alloc::vec::Vec<u8>,
-    /// Version of the engine's rules; a replay needs the same.
+    /// Version of the engine's rules, which a replay needs, and of the time-zone database in force after the last batch: "1 tz 2026a".
     #[prost(string, tag = "7")]
     pub engine: ::prost::alloc::string::String,
     /// Hash of the settings that decide outcomes, of the engine and of the decoder.
@@ -460,7 +460,7 @@ pub struct JournalBatch {
     #[prost(fixed64, optional, tag = "14")]
     pub scan: ::core::option::Option<u64>,
 }
-/// Another set of definitions comes into force, before the records of its batch; its number is the batch's.
+/// Another set of definitions, or the same under another time-zone database, comes into force, before the records of its batch; its number is the batch's.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Activation {
     /// 16 bytes: hash of the set.
@@ -469,6 +469,9 @@ pub struct Activation {
     /// The activation clock, or the shard's clock where that is later. In milliseconds since 1970-01-01T00:00:00Z.
     #[prost(sint64, tag = "2")]
     pub at: i64,
+    /// Version of the time-zone database from here on. Empty: the one that the record names.
+    #[prost(string, tag = "3")]
+    pub time_zones: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct JournalRead {
@@ -535,4 +538,22 @@ pub struct SnapshotChunk {
     /// 16 bytes: XXH3-128 of the object.
     #[prost(bytes = "vec", tag = "5")]
     pub checksum: ::prost::alloc::vec::Vec<u8>,
+}
+/// Its key in the topic is "time-zones " and the version.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TimeZones {
+    /// As its makers number it: "2026a".
+    #[prost(string, tag = "1")]
+    pub version: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub zones: ::prost::alloc::vec::Vec<TimeZone>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TimeZone {
+    /// All names that share the data.
+    #[prost(string, repeated, tag = "1")]
+    pub names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// In the form of RFC 9636 (`tzfile`).
+    #[prost(bytes = "vec", tag = "2")]
+    pub data: ::prost::alloc::vec::Vec<u8>,
 }

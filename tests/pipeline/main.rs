@@ -3,6 +3,8 @@
 //!
 //! Seeds are printed with every failure; `SEED=n cargo test --test pipeline` runs one, `SEEDS=n` as many as one likes.
 
+mod zones;
+
 use std::sync::Arc;
 
 use segmentd::ids::{InputIndex, ShardId};
@@ -117,6 +119,7 @@ fn simulation(seed: u64, trouble: impl FnOnce(&mut fastrand::Rng, &mut Plan)) ->
         n_instances: 1,
         settings: settings(&mut rng, n_inputs, n_shards),
         sets: Vec::new(),
+        upgrade: None,
         news: Millis(0),
         records: records(&mut rng, n, n_inputs, calm),
         calm,
