@@ -48,7 +48,8 @@ pub(super) struct Args {
     /// Customers that the shop has
     #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     customers: u32,
-    /// Definitions of your own for the shop's events, instead of the samples
+    /// Definitions of your own for the shop's events, instead of the samples. They stay those that it begins with: changing them while it
+    /// runs, by `apply`, is for an instance of `run`
     #[arg(long, value_name = "DIR")]
     definitions: Option<PathBuf>,
     /// Plain lines, also on a terminal
