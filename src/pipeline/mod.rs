@@ -7,9 +7,11 @@
 //! | [`settings`] | what a worker must know |
 //! | `worker` | several shards, the group's events, the one transaction |
 //! | `shard` | reading, deciding and staging of one shard; its phases |
+//! | `activation` | which definitions are in force in a shard, and how others come into force |
+//! | `decoder` | the decoders of a shard's inputs |
 //! | `inputs` | merge of the inputs, and what is proved about the ends of their logs |
 //! | `staged` | encoded outputs and the journal record that seals them |
-//! | `restore` | journal and log to state |
+//! | `restore` | journal and log to state; `restore/replay` a batch again, with its proof |
 //! | `sets` | sets of definitions that are known, and the one that is to be in force |
 //! | [`sink`], [`status`], [`stop`] | what leaves, what can be seen, why something stands still |
 //!
@@ -19,7 +21,9 @@
 //!
 //! **Source:** DESIGN.md 4; the batch loop with two bounds is restatedev/restate:crates/worker/src/partition/mod.rs.
 
+mod activation;
 pub mod client;
+mod decoder;
 mod inputs;
 mod restore;
 mod sets;

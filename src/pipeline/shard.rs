@@ -10,28 +10,26 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::client::{Client, LaneId, Part};
+use super::decoder::Decoder;
 use super::inputs::{Inputs, Next};
 use super::restore::Restore;
 use super::sets::{self, Sets};
-use super::settings::{Format, InputSettings, Settings};
+use super::settings::Settings;
 use super::sink::{BatchReport, Notice, Sink};
 use super::staged::{Journal, Sealed, Staged};
 use super::stop::Stop;
-use crate::engine::{Activated, Batch, Engine, Outputs, ScanCursor, Warming};
-use crate::ids::{BatchNumber, Edition, InputIndex, ShardId};
+use crate::engine::{Batch, Engine, Outputs, ScanCursor, Warming};
+use crate::ids::{BatchNumber, InputIndex, ShardId};
 use crate::plan::Plan;
 use crate::time::{Millis, Timestamp};
+use crate::wire::DecodeCounts;
 use crate::wire::encode::ChangeHasher;
 use crate::wire::journal::{JournalActivation, JournalBatch, JournalInput, input_hash};
-use crate::wire::{DecodeCounts, RawRecord, json, protobuf};
 
 /// How long a shard whose batches published nothing may stay out of transactions, and how often input offsets are committed.
 const QUIET_MAX: Millis = Millis::SECOND;
 /// How often an idle shard writes all the same: the broker forgets offsets of the group that are never renewed.
 const IDLE_WRITE: Millis = Millis::HOUR;
-/// How long a change of definitions waits for the proof that the log is read up to the present, so that it happens now and not at the last
-/// record of an idle shard. A shard that lags has no such proof, and its clock is where it is.
-const ACTIVATION_WAIT: Millis = Millis(2_000);
 /// How long the clock may stand without proof before anybody is told.
 const STANDS_MAX: Millis = Millis(2_000);
 
@@ -44,40 +42,6 @@ pub(super) enum Phase {
     /// Reads no more; what is staged is committed, then it is given up, or stopped if a reason stands here.
     Draining(Option<Stop>),
     Stopped(Stop),
-}
-
-/// One decoder per input, since keys are checked against the input's partitioner.
-pub(super) enum Decoder {
-    Json(json::Decoder),
-    Protobuf(protobuf::Decoder),
-}
-
-impl Decoder {
-    fn all(settings: &Settings, plan: &Plan, shard: ShardId) -> Vec<Decoder> {
-        settings.inputs.iter().map(|input| Decoder::new(settings, plan, input, shard)).collect()
-    }
-
-    fn new(settings: &Settings, plan: &Plan, input: &InputSettings, shard: ShardId) -> Decoder {
-        let options = settings.decode_options(input, shard);
-        match input.format {
-            Format::Json => Decoder::Json(json::Decoder::new(plan.schema().clone(), options)),
-            Format::Protobuf => Decoder::Protobuf(protobuf::Decoder::new(plan.schema().clone(), options)),
-        }
-    }
-
-    pub fn decode(&mut self, raw: &RawRecord<'_>, batch: &mut Batch) {
-        match self {
-            Decoder::Json(decoder) => decoder.decode(raw, batch),
-            Decoder::Protobuf(decoder) => decoder.decode(raw, batch),
-        }
-    }
-
-    fn take_counts(&mut self) -> DecodeCounts {
-        match self {
-            Decoder::Json(decoder) => decoder.take_counts(),
-            Decoder::Protobuf(decoder) => decoder.take_counts(),
-        }
-    }
 }
 
 pub(super) struct Shard {
@@ -109,8 +73,8 @@ pub(super) struct Shard {
     /// Where a change of definitions has come to.
     pub scan: Option<ScanCursor>,
     /// Since when another set is to be in force.
-    aims_since: Option<Timestamp>,
-    running_since: Timestamp,
+    pub aims_since: Option<Timestamp>,
+    pub running_since: Timestamp,
     /// Segments that are not known for every customer yet, and when that was looked at; `None`: to be looked at. For the figures only.
     pub warming: RefCell<Option<(Timestamp, Vec<Warming>)>>,
     pub staged: Staged,
@@ -174,68 +138,6 @@ impl Shard {
             stands_told: false,
             reads: vec![0; settings.inputs.len()],
         }
-    }
-
-    /// Begins with an empty engine under that set.
-    pub fn start_with(&mut self, settings: &Settings, plan: Arc<Plan>) {
-        if plan.edition() != self.plan.edition() {
-            self.engine = Engine::new(plan.clone(), settings.engine.clone());
-            self.adopt(settings, plan);
-        }
-    }
-
-    fn adopt(&mut self, settings: &Settings, plan: Arc<Plan>) {
-        self.decoders = Decoder::all(settings, &plan, self.id);
-        self.plan = plan;
-    }
-
-    /// Puts another plan in force at the beginning of the batch of that number. The engine and the decoders change together: what is decoded
-    /// from here on is for the new set.
-    pub fn activate(&mut self, settings: &Settings, plan: Arc<Plan>, at: Timestamp, number: BatchNumber) {
-        let Edition { set, zones } = plan.edition();
-        let activated = self.engine.activate(plan.clone(), at, number.0);
-        assert_eq!(activated, Ok(Activated::Begun), "set {set} of shard {} at batch {number}", self.id);
-        self.adopt(settings, plan);
-        self.activation = Some(JournalActivation { set, zones: Some(zones), at });
-        *self.warming.get_mut() = None;
-    }
-
-    /// Puts in force what is to be, where nothing speaks against it yet.
-    ///
-    /// **Errors:** it cannot be had.
-    fn change_set<C: Client, S: Sink>(
-        &mut self,
-        settings: &Settings,
-        sets: &mut Sets,
-        client: &C,
-        sink: &mut S,
-        now: Timestamp,
-        questions: &mut Vec<LaneId>,
-    ) -> Result<(), Stop> {
-        if !sets.differs_from(&self.plan) {
-            self.aims_since = None;
-            return Ok(());
-        }
-        // What was published before this shard was taken over may be what its former owner has put in force already.
-        if sets.as_of < self.running_since || self.scan.is_some() || self.herd.is_some() {
-            return Ok(());
-        }
-        let since = *self.aims_since.get_or_insert(now);
-        let wanted = since - settings.clock_guard;
-        let proved = self.inputs.proved_until(client, settings.clock_guard, wanted, now, questions);
-        if proved.is_none_or(|at| at < wanted) && now - since < ACTIVATION_WAIT {
-            return Ok(());
-        }
-        let Some(plan) = sets.next_after(&self.plan)? else {
-            return Ok(());
-        };
-        let at = proved.map_or(self.engine.clock(), |at| at.max(self.engine.clock()));
-        self.aims_since = None;
-        let (before, zones_before) = (sets::hash(&self.plan), self.plan.zones.database.version());
-        self.activate(settings, plan, at, BatchNumber(self.number.0 + 1));
-        let (set, zones) = (sets::hash(&self.plan), self.plan.zones.database.version());
-        sink.notice(self.id, &Notice::Activating { set, before, zones, zones_before, at });
-        Ok(())
     }
 
     /// Begins to decide: everything before is in the engine. The record that is written at once names the new owner in the journal.
