@@ -50,7 +50,7 @@ pub enum ShardPhase {
     },
     Running,
     Draining,
-    /// With the reason in words.
+    /// With the reason in words, and what leads on.
     Stopped {
         why: String,
     },
@@ -64,7 +64,7 @@ impl ShardStatus {
             Phase::Restoring(restore) => ShardPhase::Restoring { batches: restore.batches() },
             Phase::Running => ShardPhase::Running,
             Phase::Draining(_) => ShardPhase::Draining,
-            Phase::Stopped(why) => ShardPhase::Stopped { why: why.to_string() },
+            Phase::Stopped(why) => ShardPhase::Stopped { why: format!("{why}; {}", why.way_out()) },
         };
         let mut warming = shard.warming.borrow_mut();
         // What is empty once stays so until the next change.

@@ -50,10 +50,7 @@ pub enum Stop {
     #[error("the journal was written under the set of definitions {} and the time-zone database {}: {why}", edition.set, edition.zones)]
     Definitions { edition: Edition, why: String },
     /// Another version of the rules wrote the journal.
-    #[error(
-        "the journal was written by rules of version \"{journal}\", this program has \"{ours}\": run the segmentd that wrote it, or \
-         compute everything anew from the inputs with `segmentd topics reset`, which publishes every change again"
-    )]
+    #[error("the journal was written by rules of version \"{journal}\", this program has \"{ours}\"")]
     Rules { journal: String, ours: String },
     /// Other settings that decide outcomes.
     #[error("the journal was written under other settings of engine or inputs")]
@@ -64,6 +61,35 @@ pub enum Stop {
     /// Somebody else commits for this shard. The group will tell soon.
     #[error("the log holds batch {found} of this shard, which is none of ours (committed: {committed}, sent: {sent})")]
     ForeignCommit { found: String, committed: BatchNumber, sent: BatchNumber },
+}
+
+/// The way that is always open.
+macro_rules! or_anew {
+    ($first:literal) => {
+        concat!($first, ", or compute everything anew from the inputs with `segmentd topics reset`, which publishes every change again")
+    };
+}
+
+impl Stop {
+    /// What leads on, for whoever runs it.
+    pub fn way_out(&self) -> &'static str {
+        match self {
+            Stop::Rules { .. } => or_anew!("run the segmentd that wrote the journal"),
+            Stop::Settings | Stop::InputsDiffer { .. } => or_anew!("put the settings back as they were"),
+            Stop::Definitions { .. } => or_anew!("run a segmentd that has both"),
+            Stop::Mismatch { .. } => or_anew!("report it with this line, run the segmentd that wrote the journal"),
+            Stop::Input { .. } | Stop::Recreated { .. } | Stop::Rewound { .. } | Stop::Truncated { .. } | Stop::LogDiffers { .. } => {
+                or_anew!("restore the input topic from a copy")
+            }
+            Stop::Journal(_)
+            | Stop::Record { .. }
+            | Stop::Gap { .. }
+            | Stop::BeginningLost { .. }
+            | Stop::JournalEmpty { .. }
+            | Stop::OffsetDiffers { .. } => or_anew!("restore the journal topic from a copy"),
+            Stop::ForeignCommit { .. } => "nothing is to be done: the group gives the shard to its owner",
+        }
+    }
 }
 
 /// Why a worker ends.

@@ -206,7 +206,7 @@ impl Sink for Reports {
                 self.gone(shard);
             }
             Notice::Stopped(stop) => {
-                tracing::error!(worker, shard = shard_number, why = %stop, "shard stands still");
+                tracing::error!(worker, shard = shard_number, why = %stop, way_out = stop.way_out(), "shard stands still");
             }
         }
     }
