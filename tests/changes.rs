@@ -3,13 +3,10 @@
 
 use std::sync::Arc;
 
-use segmentd::engine::batch::Batch;
-use segmentd::engine::output::Outputs;
-use segmentd::engine::{Engine, Settings};
 use segmentd::lang::{SourceFile, compile};
 use segmentd::plan::Plan;
-use segmentd::segtest::script::{Script, ScriptTime, Step};
-use segmentd::testing::against::{Feed, sort};
+use segmentd::segtest::script::{Script, ScriptTime};
+use segmentd::testing::against::{play, sort};
 
 /// Runs a script without expectations; one line per change: what, until when, why, fields.
 fn lines(text: &str) -> Vec<String> {
@@ -17,19 +14,7 @@ fn lines(text: &str) -> Vec<String> {
     let compiled = compile(&[SourceFile::new("changes.seg", script.definitions.as_str())]);
     let errors: Vec<_> = compiled.errors().map(|d| d.to_string()).collect();
     let plan = Arc::new(Plan::compile(Arc::new(compiled.workspace.unwrap_or_else(|| panic!("{}", errors.join("\n"))))));
-    let (mut feed, mut engine, mut out) = (Feed::new(&plan), Engine::new(plan.clone(), Settings::default()), Outputs::default());
-    for line in &script.lines {
-        let mut batch = Batch::default();
-        let idle_until = match &line.step {
-            Step::Record(record) => {
-                feed.push(record, &mut batch);
-                None
-            }
-            Step::Clock(t) => Some(*t),
-            other => panic!("no place for {other:?} here"),
-        };
-        engine.apply(&batch, idle_until, &mut out);
-    }
+    let (_, mut out) = play(&script, &plan);
     sort(&mut out.changes);
     let show = |p: &segmentd::engine::output::Published| {
         let c = &p.change;

@@ -8,13 +8,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use segmentd::engine::batch::Batch;
-use segmentd::engine::output::Outputs;
-use segmentd::engine::{Engine, Settings};
 use segmentd::lang::{SourceFile, compile};
 use segmentd::plan::Plan;
-use segmentd::segtest::script::{Script, Step};
-use segmentd::testing::against::Feed;
+use segmentd::segtest::script::Script;
+use segmentd::testing::against::play;
 
 fn read(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/diagnostics").join(name)).expect("a text of the reference")
@@ -119,19 +116,7 @@ impl Life {
         self.lines.sort_by_key(|l| l.0);
         let lines: Vec<String> = self.lines.into_iter().map(|(_, line)| line).collect();
         let script = Script::parse(&format!("---\n{}\nclock {end}s\n", lines.join("\n"))).unwrap_or_else(|e| panic!("{e}"));
-        let (mut feed, mut engine, mut out) = (Feed::new(plan), Engine::new(plan.clone(), Settings::default()), Outputs::default());
-        for line in &script.lines {
-            let mut batch = Batch::default();
-            let idle_until = match &line.step {
-                Step::Record(record) => {
-                    feed.push(record, &mut batch);
-                    None
-                }
-                Step::Clock(t) => Some(*t),
-                other => panic!("no place for {other:?} here"),
-            };
-            engine.apply(&batch, idle_until, &mut out);
-        }
+        let (engine, out) = play(&script, plan);
         assert!(out.dead_letters.is_empty(), "{:?}", out.dead_letters.first());
         let mut parts = engine.bytes_by_part("c1");
         parts.sort_by_key(|(_, n)| std::cmp::Reverse(*n));

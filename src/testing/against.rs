@@ -12,7 +12,7 @@ use crate::ids::{DefinitionIndex, InputIndex, Position};
 use crate::lang::{DefinitionKind, SourceFile, Workspace};
 use crate::model::{Cause, Membership};
 use crate::plan::Plan;
-use crate::segtest::script::{RecordStep, ScriptTime};
+use crate::segtest::script::{self, RecordStep, Script, ScriptTime};
 use crate::segtest::words;
 use crate::time::{Millis, Timestamp};
 use crate::wire::json::Decoder;
@@ -85,6 +85,24 @@ impl Feed {
         let json = record.to_json();
         self.decoder.decode(&RawRecord { position, arrival: record.at, key: None, value: Some(json.as_bytes()) }, batch);
     }
+}
+
+/// Runs a script of records and moves of the clock alone; its expectations are the caller's to hold.
+pub fn play(script: &Script, plan: &Arc<Plan>) -> (Engine, Outputs) {
+    let (mut feed, mut engine, mut out) = (Feed::new(plan), Engine::new(plan.clone(), Settings::default()), Outputs::default());
+    for line in &script.lines {
+        let mut batch = Batch::default();
+        let idle_until = match &line.step {
+            script::Step::Record(record) => {
+                feed.push(record, &mut batch);
+                None
+            }
+            script::Step::Clock(t) => Some(*t),
+            other => panic!("no place for {other:?} here"),
+        };
+        engine.apply(&batch, idle_until, &mut out);
+    }
+    (engine, out)
 }
 
 /// Runs both. A panic of either is a difference too.
