@@ -337,7 +337,15 @@ const KEYED: &[&str] = &[
     "at least 2 a per s in this session",
     "at least 2 a per s since last b",
     "count(a) per s in last 1h > count(b) in last 1h",
+    "count(a) per s in last 1h > points(by_key)",
 ];
+
+/// Points have keys of their own, which are nobody else's.
+fn points_by_key() -> Item {
+    let rules = [("give 1", "at least 1 a per n in last 1h"), ("take 2", "at least 3 (a | b) per n in last 1h")];
+    let rules = rules.map(|(points, when)| (points.to_string(), Tree::Leaf(when.into()))).to_vec();
+    Item { name: "by_key".into(), body: ItemBody::Points { rules } }
+}
 
 #[test]
 fn the_key_that_is_published_agrees_with_the_oracle() {
@@ -345,10 +353,13 @@ fn the_key_that_is_published_agrees_with_the_oracle() {
         for mut scenario in bases().take(2 * LOGS) {
             let tree = Tree::Leaf(form.to_string());
             let emit = &["k = key".to_string(), "n = count(a) ever".to_string()];
+            let with_points = &["p = points(by_key)".to_string(), "k = key".to_string()];
             scenario.items = vec![
+                points_by_key(),
                 segment("s", tree.clone(), None, emit),
                 segment("t", tree.clone(), Some(Tree::Leaf("any b in last 10m".into())), emit),
-                segment("u", Tree::Leaf("any b in last 10m".into()), Some(tree), emit),
+                segment("u", Tree::Leaf("any b in last 10m".into()), Some(tree.clone()), emit),
+                segment("v", tree, None, with_points),
             ];
             agrees(scenario, form);
         }

@@ -352,9 +352,11 @@ impl<'w> Builder<'w> {
     fn points(&mut self, definition: DefinitionIndex) -> Box<[(i64, NodeId)]> {
         let workspace = self.workspace;
         let DefinitionKind::Points(points) = &workspace.definitions[definition.at()].kind else { refused("points that are none") };
-        let zone = std::mem::replace(&mut self.zone, self.zones.resolve(&Zone::Customer));
+        // The keys of its rules are not those of the definition that reads the points.
+        let (zone, keyed, some_key) = (self.zone, self.keyed.take(), self.some_key);
+        self.zone = self.zones.resolve(&Zone::Customer);
         let rules = points.rules.iter().map(|(points, when)| (points.0, self.expr(when))).collect();
-        self.zone = zone;
+        (self.zone, self.keyed, self.some_key) = (zone, keyed, some_key);
         rules
     }
 
