@@ -297,74 +297,119 @@ impl Sequence {
         }
     }
 
-    /// **Shape:** number of buffered events with two flags; which ways there are, each with its end and, where a total is asked for, the
-    /// distance to its start; completion; cut; buffered events as distances and masks.
+    /// The youngest instant that is kept, of those that [`encode`](Self::encode) writes.
+    pub fn youngest(&self) -> Option<Timestamp> {
+        let ways = self.checkpoint.ways.iter().filter(|way| way.known()).map(|way| way.end);
+        ways.chain(self.buffered.last().map(|b| b.ts)).chain(self.checkpoint.completed).max()
+    }
+
+    /// **Shape:** a number of which ways there are, two flags and how many events are buffered; the ways, each with its end and, where a total
+    /// is asked for, the distance to its start; completion; cut; buffered events. Each instant stands relative to the one before it.
     pub fn encode(&self, spec: &SequenceSpec, base: Timestamp, out: &mut Vec<u8>) {
-        let run = &self.checkpoint;
-        let flags = u64::from(run.completed.is_some()) | (u64::from(self.cut.is_some()) << 1);
-        put_u64(out, ((self.buffered.len() as u64) << 2) | flags);
-        put_u64(out, run.ways.iter().enumerate().filter(|(_, way)| way.known()).fold(0, |known, (i, _)| known | (1 << i)));
+        let (plan, run) = (&spec.plan, &self.checkpoint);
+        let known = run.ways.iter().enumerate().filter(|(_, way)| way.known()).fold(0, |known, (i, _)| known | (1 << i));
+        let flags = u64::from(run.completed.is_some()) * COMPLETED + u64::from(self.cut.is_some()) * CUT;
+        put_u64(out, (((self.buffered.len() as u64) << FLAG_BITS) | flags) << waiting_steps(plan) | known);
+        let mut last = base;
+        let mut put_next = |out: &mut Vec<u8>, ts: Timestamp| put_instant(out, std::mem::replace(&mut last, ts), ts);
         for (i, way) in run.ways.iter().enumerate().filter(|(_, way)| way.known()) {
-            put_instant(out, base, way.end);
-            if spec.plan.total.is_some() && i > 0 {
+            put_next(out, way.end);
+            if plan.total.is_some() && i > 0 {
                 put_u64(out, (way.end - way.start).0 as u64);
             }
         }
-        run.completed.iter().chain(&self.cut).for_each(|at| put_instant(out, base, *at));
-        let mut last = base;
+        run.completed.iter().chain(&self.cut).for_each(|at| put_next(out, *at));
+        let mut before: Option<Timestamp> = None;
         for b in &self.buffered {
-            put_instant(out, last, b.ts);
-            last = b.ts;
-            put_u64(out, packed(&spec.plan, b.mask));
+            match before {
+                None => {
+                    put_next(out, b.ts);
+                    put_u64(out, steps_of(plan, b.mask));
+                }
+                Some(before) => put_later(plan, out, (b.ts - before).0 as u64, b.mask),
+            }
+            before = Some(b.ts);
+            if has_others(plan) {
+                put_u64(out, b.mask >> WITHOUT);
+            }
         }
     }
 
     pub fn decode(&mut self, spec: &SequenceSpec, base: Timestamp, reader: &mut Reader<'_>) {
         self.clear();
+        let (plan, waiting) = (&spec.plan, waiting_steps(&spec.plan));
         let head = reader.u64();
-        let known = reader.u64();
+        let flags = head >> waiting;
+        let mut last = base;
+        let mut next = |reader: &mut Reader<'_>| {
+            last = reader.instant(last);
+            last
+        };
         let run = &mut self.checkpoint;
-        for i in 0..waiting_steps(&spec.plan) {
+        for i in 0..waiting {
             let mut way = NO_WAY;
-            if (known >> i) & 1 != 0 {
-                way.end = reader.instant(base);
-                let back = if spec.plan.total.is_some() && i > 0 { reader.u64() } else { 0 };
-                way.start = way.end - Millis(back as i64);
+            if (head >> i) & 1 != 0 {
+                way.end = next(reader);
+                let back = if plan.total.is_some() && i > 0 { reader.u64() } else { 0 };
+                way.start = Timestamp(way.end.0.wrapping_sub(back as i64));
             }
             run.ways.push(way);
         }
-        if head & 1 != 0 {
-            run.completed = Some(reader.instant(base));
-        }
-        if head & 2 != 0 {
-            self.cut = Some(reader.instant(base));
-        }
-        let mut last = base;
-        for _ in 0..head >> 2 {
+        run.completed = (flags & COMPLETED != 0).then(|| next(reader));
+        self.cut = (flags & CUT != 0).then(|| next(reader));
+        for i in 0..flags >> FLAG_BITS {
             if reader.failed() {
                 break;
             }
-            last = reader.instant(last);
-            self.buffered.push(Buffered { ts: last, mask: unpacked(&spec.plan, reader.u64()) });
+            let (ts, steps) = match i {
+                0 => (next(reader), reader.u64()),
+                _ => {
+                    let (distance, steps) = read_later(plan, reader);
+                    let before = self.buffered.last().map_or(base, |b| b.ts);
+                    (Timestamp(before.0.wrapping_add(distance as i64)), steps)
+                }
+            };
+            let others = if has_others(plan) { reader.u64() << WITHOUT } else { 0 };
+            self.buffered.push(Buffered { ts, mask: steps | others });
         }
-        self.rerun(&spec.plan);
+        self.rerun(plan);
     }
 }
+
+const COMPLETED: u64 = 1;
+const CUT: u64 = 2;
+const FLAG_BITS: u32 = 2;
+
+/// Up to so many steps stand in one number with the distance to the event before; 48 bits of milliseconds are 8,900 years.
+const INLINE_STEPS: u32 = 15;
 
 /// Bits of steps as they are written, the absence included.
 fn step_bits(plan: &SequencePlan) -> u32 {
     plan.steps.len() as u32 + u32::from(plan.absence.is_some())
 }
 
-/// A mask in few bits.
-fn packed(plan: &SequencePlan, mask: u64) -> u64 {
-    let n = step_bits(plan);
-    (mask & ((1 << n) - 1)) | ((mask >> WITHOUT) << n)
+/// Whether an event can be anything but a step.
+fn has_others(plan: &SequencePlan) -> bool {
+    plan.mark || plan.steps.iter().any(|step| step.without)
 }
 
-fn unpacked(plan: &SequencePlan, bits: u64) -> u64 {
-    let n = step_bits(plan);
-    (bits & ((1 << n) - 1)) | ((bits >> n) << WITHOUT)
+fn steps_of(plan: &SequencePlan, mask: u64) -> u64 {
+    mask & ((1 << step_bits(plan)) - 1)
+}
+
+/// Writes the steps of an event that comes so long after another.
+fn put_later(plan: &SequencePlan, out: &mut Vec<u8>, distance: u64, mask: u64) {
+    let (bits, steps) = (step_bits(plan), steps_of(plan, mask));
+    if bits <= INLINE_STEPS {
+        return put_u64(out, distance << bits | steps);
+    }
+    put_u64(out, distance);
+    put_u64(out, steps);
+}
+
+fn read_later(plan: &SequencePlan, reader: &mut Reader<'_>) -> (u64, u64) {
+    let (bits, first) = (step_bits(plan), reader.u64());
+    if bits <= INLINE_STEPS { (first >> bits, steps_of(plan, first)) } else { (first, steps_of(plan, reader.u64())) }
 }
 
 #[cfg(test)]
@@ -707,7 +752,7 @@ mod tests {
         assert!(size(&sequence) <= 12, "{}", size(&sequence));
         // What nothing can follow any more goes.
         sequence.settle(&spec, Now { clock: Timestamp(base + 86_400_000), greatest: Timestamp(base + 86_400_000) });
-        assert_eq!(size(&sequence), 2);
+        assert_eq!(size(&sequence), 1);
     }
 
     #[test]
