@@ -446,6 +446,7 @@ impl State {
             State::Log(s) => s.newest(),
             State::Distinct(s) => s.newest(),
             State::Extremes(s) => s.newest(),
+            State::Sequence(s) => s.youngest(),
             _ => None,
         }
     }

@@ -8,7 +8,7 @@
 //! **Forgetting early.** The least recently used keys of which nothing can be seen any more go when some key is used: they would be forgotten
 //! before any other and would come back empty, so nobody can tell. One behind a key that is still seen stays, for it counts towards the bound.
 
-use super::codec::{Reader, ValueRef, put_blob, put_u64, put_value, read_value};
+use super::codec::{Reader, ValueRef, put_u64, put_value, read_value};
 use super::sequence::Now;
 use crate::engine::program::{Spec, State};
 use crate::engine::value::Val;
@@ -41,8 +41,16 @@ struct Place {
     /// As [`put_key`] writes it.
     key: Vec<u8>,
     state: State,
-    /// Of `read`; `None` once the state has been given out to be changed.
-    as_read: Option<(u32, u32)>,
+    /// `None` once the state has been given out to be changed.
+    as_read: Option<AsRead>,
+}
+
+/// Where a state stands in the bytes that were read, and relative to which instant.
+#[derive(Clone, Copy)]
+struct AsRead {
+    start: u32,
+    end: u32,
+    base: Timestamp,
 }
 
 impl Place {
@@ -188,15 +196,20 @@ impl Keyed {
         free as u8
     }
 
+    /// **Shape:** number of keys; each as what differs from the one before it, and its state relative to the youngest instant of the one
+    /// before it: keys of one property look alike, and those that were used one after another lie close together.
     pub fn encode(&self, spec: &KeyedSpec, base: Timestamp, out: &mut Vec<u8>) {
         put_u64(out, self.order.len() as u64);
+        let (mut before, mut base): (&[u8], _) = (&[], base);
         for at in &self.order {
             let place = &self.places[*at as usize];
-            put_blob(out, &place.key);
+            put_after(out, before, &place.key);
             match place.as_read {
-                Some((start, end)) => out.extend_from_slice(&self.read[start as usize..end as usize]),
-                None => place.state.encode(&spec.inner, base, out),
+                Some(read) if read.base == base => out.extend_from_slice(&self.read[read.start as usize..read.end as usize]),
+                _ => place.state.encode(&spec.inner, base, out),
             }
+            before = &place.key;
+            base = place.state.newest().unwrap_or(base);
         }
     }
 
@@ -204,20 +217,48 @@ impl Keyed {
         self.clear();
         self.read.clear();
         self.read.extend_from_slice(reader.rest());
-        let begin = reader.position();
-        // A key takes a byte of length and one at least, as does its state.
-        for _ in 0..reader.count(2).min(KEYS_MAX) {
-            let key = reader.blob();
+        let (begin, mut base) = (reader.position(), base);
+        // A key takes a byte of lengths, and its state one at least.
+        for i in 0..reader.count(2).min(KEYS_MAX) {
             let at = self.free_place(&spec.inner);
             self.order.push(at);
-            let place = &mut self.places[at as usize];
-            place.key.clear();
-            place.key.extend_from_slice(key);
+            let (known, place) = self.places.split_at_mut(i);
+            let place = &mut place[0];
+            read_after(reader, known.last().map_or(&[], |before| &before.key), &mut place.key);
             let start = (reader.position() - begin) as u32;
             place.state.decode_from(&spec.inner, base, reader);
-            place.as_read = Some((start, (reader.position() - begin) as u32));
+            place.as_read = Some(AsRead { start, end: (reader.position() - begin) as u32, base });
+            base = place.state.newest().unwrap_or(base);
         }
     }
+}
+
+/// The greatest length that half a byte says by itself.
+const SHORT: usize = 15;
+
+/// Writes a key as what differs from another: a byte with the number of leading bytes that are the same and the number of others, each of
+/// them in half of it and, from [`SHORT`] on, the rest behind; then the others.
+fn put_after(out: &mut Vec<u8>, before: &[u8], key: &[u8]) {
+    let same = before.iter().zip(key).take_while(|(a, b)| a == b).count();
+    let others = &key[same..];
+    out.push((same.min(SHORT) << 4 | others.len().min(SHORT)) as u8);
+    for length in [same, others.len()] {
+        if length >= SHORT {
+            put_u64(out, (length - SHORT) as u64);
+        }
+    }
+    out.extend_from_slice(others);
+}
+
+fn read_after(reader: &mut Reader<'_>, before: &[u8], key: &mut Vec<u8>) {
+    let head = reader.byte();
+    let [same, others] = [head >> 4, head & SHORT as u8].map(|short| match usize::from(short) {
+        SHORT => SHORT.saturating_add(reader.u64() as usize),
+        length => length,
+    });
+    key.clear();
+    key.extend_from_slice(before.get(..same).unwrap_or_default());
+    key.extend_from_slice(reader.bytes(others));
 }
 
 #[cfg(test)]
