@@ -188,7 +188,7 @@ fn customer(n: usize, rng: &mut fastrand::Rng) {
         v.encode(base, blob);
         l.encode(&log_plan, base, blob);
         c.encode(&cart_plan, base, blob);
-        d.encode(blob);
+        d.encode(base, blob);
         s.encode(base, blob);
     };
     encode(&mut blob, &activity, &orders, &views, &totals, &cart, &ids, &score);
@@ -207,7 +207,7 @@ fn customer(n: usize, rng: &mut fastrand::Rng) {
         views.decode(base, &mut reader);
         totals.decode(&log_plan, base, &mut reader);
         cart.decode(&cart_plan, base, &mut reader);
-        ids.decode(&mut reader);
+        ids.decode(base, &mut reader);
         score = Score::decode(base, &mut reader);
         ids.check(rng.u64(..), rng.u64(..), ts, Millis::HOUR);
         activity.set(ts, |_| {});

@@ -2,14 +2,17 @@
 //!
 //! **Layout**, all self-delimiting: the instant for which a timer is armed (derived); then what is durable: counters of changes, instants,
 //! known ids, traits, units, features; then deadlines per unit (derived). Durable is what a replay reproduces bit for bit; derived is what
-//! follows from it and may differ by how often the customer was looked at. Instants stand relative to the first record's.
+//! follows from it and may differ by how often the customer was looked at. Instants stand relative to the first record's, deadlines to the
+//! least of them.
 //!
 //! Sections are sparse and sorted: a segment that the customer never was in, and a feature that nothing was counted in, take no bytes.
+
+mod units;
 
 use super::dedup::Dedup;
 use super::features::codec::{Reader, ValueRef, put_blob, put_i64, put_instant, put_u64, read_value};
 use super::gaps::{self, Gap, Orphan};
-use crate::ids::{InputIndex, Position, SemanticHash, TraitIndex};
+use crate::ids::{SemanticHash, TraitIndex};
 use crate::model::Origin;
 use crate::plan::node::UnitId;
 use crate::time::Timestamp;
@@ -115,17 +118,6 @@ pub struct Customer {
 
 const NEW: Section = Section { span: Span { start: 0, end: 0 }, changed: true };
 
-const MEMBER: u64 = 1;
-const FROM_RECORD: u64 = 2;
-const EMITS: u64 = 4;
-/// A byte of rare flags follows.
-const MORE: u64 = 8;
-const FLAG_BITS: u32 = 4;
-
-const FROM_ACTIVATION: u64 = 1;
-const OLD_VERSION: u64 = 2;
-const EXPIRES: u64 = 4;
-
 /// Beside the number of changes: the generation, and whether there are gaps or orphans.
 const GENERATION: u64 = 1;
 const RARE: u64 = 2;
@@ -171,7 +163,7 @@ impl Customer {
         self.first_seen = Timestamp(r.i64());
         let base = self.first_seen;
         self.greatest = r.instant(base);
-        self.dedup.decode(&mut r);
+        self.dedup.decode(base, &mut r);
         self.trait_section = Section::at(&r);
         for _ in 0..r.count(3) {
             let (index, ts) = (TraitIndex(r.u64() as u16), r.instant(base));
@@ -181,31 +173,7 @@ impl Customer {
         }
         self.trait_section.end(&r);
         self.unit_section = Section::at(&r);
-        let mut unit: UnitId = 0;
-        for _ in 0..r.count(2) {
-            let head = r.u64();
-            unit = unit.wrapping_add((head >> FLAG_BITS) as u32);
-            let since = r.instant(base);
-            let more = if head & MORE != 0 { r.u64() } else { 0 };
-            let origin = if head & FROM_RECORD != 0 {
-                let (input, partition, offset) = (InputIndex(r.u64() as u16), r.u64() as u32, r.i64());
-                Origin::Record(Position { input, partition, offset })
-            } else if more & FROM_ACTIVATION != 0 {
-                Origin::Activation(r.u64())
-            } else {
-                Origin::Timer(since)
-            };
-            let version = (more & OLD_VERSION != 0).then(|| SemanticHash(r.bytes(16).try_into().unwrap_or_default()));
-            let expires_from = if more & EXPIRES != 0 { r.instant(base) } else { since };
-            let mut emit = Span::default();
-            if head & EMITS != 0 {
-                let n = r.count(1);
-                emit.start = r.position() as u32;
-                r.bytes(n);
-                emit.end = r.position() as u32;
-            }
-            self.units.push(UnitEntry { unit, member: head & MEMBER != 0, since, origin, emit, version, expires_from });
-        }
+        self.read_units(&mut r);
         self.unit_section.end(&r);
         let mut feature: u32 = 0;
         for _ in 0..r.count(2) {
@@ -222,10 +190,12 @@ impl Customer {
         }
         self.durable.end = r.position() as u32;
         self.deadline_section = Section::at(&r);
+        let n = r.count(2);
+        let least = if n > 0 { r.instant(base) } else { base };
         let mut unit: UnitId = 0;
-        for _ in 0..r.count(2) {
+        for _ in 0..n {
             unit = unit.wrapping_add(r.u64() as u32);
-            self.deadlines.push((unit, r.instant(base)));
+            self.deadlines.push((unit, Timestamp(least.0.wrapping_add_unsigned(r.u64()))));
         }
         self.deadline_section.end(&r);
         !r.failed() && r.done()
@@ -239,7 +209,7 @@ impl Customer {
         put_i64(out, self.first_seen.0);
         let base = self.first_seen;
         put_instant(out, base, self.greatest);
-        self.dedup.encode(out);
+        self.dedup.encode(base, out);
         if self.trait_section.changed {
             self.put_traits(out);
         } else {
@@ -304,54 +274,18 @@ impl Customer {
         }
     }
 
-    fn put_units(&self, out: &mut Vec<u8>) {
-        put_u64(out, self.units.len() as u64);
-        let mut last = 0;
-        for entry in &self.units {
-            let from_record = matches!(entry.origin, Origin::Record(_));
-            let emits = entry.emit != Span::default();
-            let activation = matches!(entry.origin, Origin::Activation(_));
-            let more = u64::from(activation) * FROM_ACTIVATION
-                + u64::from(entry.version.is_some()) * OLD_VERSION
-                + u64::from(entry.expires_from != entry.since) * EXPIRES;
-            let flags = u64::from(entry.member) * MEMBER
-                + u64::from(from_record) * FROM_RECORD
-                + u64::from(emits) * EMITS
-                + u64::from(more != 0) * MORE;
-            put_u64(out, u64::from(entry.unit - last) << FLAG_BITS | flags);
-            last = entry.unit;
-            put_instant(out, self.first_seen, entry.since);
-            if more != 0 {
-                put_u64(out, more);
-            }
-            match entry.origin {
-                Origin::Record(position) => {
-                    put_u64(out, u64::from(position.input.0));
-                    put_u64(out, u64::from(position.partition));
-                    put_i64(out, position.offset);
-                }
-                Origin::Activation(number) => put_u64(out, number),
-                Origin::Timer(_) => {}
-            }
-            if let Some(version) = &entry.version {
-                out.extend_from_slice(&version.0);
-            }
-            if entry.expires_from != entry.since {
-                put_instant(out, self.first_seen, entry.expires_from);
-            }
-            if emits {
-                put_blob(out, self.span(entry.emit));
-            }
-        }
-    }
-
     fn put_deadlines(&self, out: &mut Vec<u8>) {
         put_u64(out, self.deadlines.len() as u64);
+        if self.deadlines.is_empty() {
+            return;
+        }
+        let least = self.next_due();
+        put_instant(out, self.first_seen, least);
         let mut last = 0;
         for (unit, until) in &self.deadlines {
             put_u64(out, u64::from(unit - last));
             last = *unit;
-            put_instant(out, self.first_seen, *until);
+            put_u64(out, until.0.abs_diff(least.0));
         }
     }
 
@@ -478,6 +412,7 @@ mod tests {
     use super::*;
     use crate::engine::features::codec::put_value;
     use crate::engine::gaps::Lack;
+    use crate::ids::{InputIndex, Position};
     use crate::model::Value;
     use crate::time::Millis;
 
@@ -505,6 +440,8 @@ mod tests {
             ..entry
         });
         c.set_unit(UnitEntry { unit: 9_999, member: false, origin: Origin::Record(position), ..entry });
+        c.set_unit(UnitEntry { unit: 10_000, origin: Origin::Record(position), ..entry });
+        c.set_unit(UnitEntry { unit: 10_001, origin: Origin::Record(Position { offset: 3, ..position }), ..entry });
         c.features.push(FeatureEntry { bytes: value, ..FeatureEntry::new(1) });
         c.features.push(FeatureEntry::new(600));
         c.set_deadline(9_999, Timestamp(i64::MAX - 1));
@@ -527,7 +464,10 @@ mod tests {
         assert_eq!(back.unit(8), customer.unit(8));
         assert_eq!(back.trait_value(TraitIndex(3)).to_value(), Value::Text("SE".into()));
         assert!(back.is_member(0) && !back.is_member(9_999) && !back.is_member(5));
-        assert_eq!(back.unit(9_999).map(|e| e.origin), customer.unit(9_999).map(|e| e.origin));
+        for unit in 9_999..=10_001 {
+            let change = |of: &Customer| of.unit(unit).map(|e| (e.member, e.since, e.origin));
+            assert!(change(&customer).is_some() && change(&back) == change(&customer));
+        }
         assert_eq!(back.span(back.features[1].bytes), b"new");
         assert_eq!(
             (back.next_due(), back.deadline(9_999), back.deadline(5)),

@@ -4,7 +4,7 @@
 //! An id is its 64-bit hash; sixteen bits of the body's hash tell a repetition from a conflict. At most [`EVENT_IDS_MAX`] per customer: the
 //! oldest leave first.
 
-use super::features::codec::{Reader, put_u64};
+use super::features::codec::{Reader, put_instant, put_u64};
 use crate::limits::EVENT_IDS_MAX;
 use crate::time::{Millis, Timestamp};
 
@@ -19,106 +19,119 @@ pub enum Seen {
     Conflict,
 }
 
-/// Bytes of one id: its hash, sixteen bits of its body's, and 48 bits of the first arrival at which it is forgotten.
-const ENTRY: usize = 16;
-
-/// **Shape:** entries in the order of arrival, no id twice. They lie as they are stored: reading and writing copy, and only the search looks
-/// at each.
+/// **Shape:** entries in the order of arrival, no id twice, in columns of one length: the search looks at the ids alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dedup {
-    entries: Vec<u8>,
+    ids: Vec<u64>,
+    /// Sixteen bits of the body's hash.
+    bodies: Vec<u16>,
+    /// The first arrival at which each is forgotten.
+    untils: Vec<i64>,
 }
 
-fn id_of(entry: &[u8; ENTRY]) -> u64 {
-    u64::from_le_bytes([entry[0], entry[1], entry[2], entry[3], entry[4], entry[5], entry[6], entry[7]])
-}
-
-fn body_of(entry: &[u8; ENTRY]) -> u16 {
-    u16::from_le_bytes([entry[8], entry[9]])
-}
-
-fn until_of(entry: &[u8; ENTRY]) -> i64 {
-    i64::from_le_bytes([0, 0, entry[10], entry[11], entry[12], entry[13], entry[14], entry[15]]) >> 16
-}
-
-fn entry(id: u64, body: u16, until: Timestamp) -> [u8; ENTRY] {
-    // 48 bits of milliseconds reach 4,459 years either way.
-    let until = until.0.clamp(-(1 << 47), (1 << 47) - 1);
-    let mut entry = [0; ENTRY];
-    entry[..8].copy_from_slice(&id.to_le_bytes());
-    entry[8..10].copy_from_slice(&body.to_le_bytes());
-    entry[10..].copy_from_slice(&until.to_le_bytes()[..6]);
-    entry
-}
+/// Bytes that an id takes at least, where all are forgotten at one arrival: its hash and that of its body.
+const ENTRY_LEAST: usize = 10;
 
 impl Dedup {
     pub fn clear(&mut self) {
-        self.entries.clear();
+        self.ids.clear();
+        self.bodies.clear();
+        self.untils.clear();
     }
 
     pub fn len(&self) -> usize {
-        self.entries.len() / ENTRY
+        self.ids.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &[u8; ENTRY]> {
-        self.entries.as_chunks::<ENTRY>().0.iter()
+        self.ids.is_empty()
     }
 
     /// Judges an event that is applied at `arrival` (the clock) and remembers it if it is new. `window` is that of its type.
     ///
-    /// **Cost:** two passes over contiguous entries.
+    /// **Cost:** a pass over the arrivals and one over the ids.
     pub fn check(&mut self, id_hash: u64, body_hash: u64, arrival: Timestamp, window: Millis) -> Seen {
         self.prune(arrival);
         let body = body_bits(body_hash);
-        if let Some(known) = self.iter().find(|e| id_of(e) == id_hash) {
-            return if body_of(known) == body { Seen::Duplicate } else { Seen::Conflict };
+        if let Some(i) = self.ids.iter().position(|id| *id == id_hash) {
+            return if self.bodies[i] == body { Seen::Duplicate } else { Seen::Conflict };
         }
         if window.0 <= 0 {
             return Seen::New { evicted: false };
         }
         let evicted = self.len() >= EVENT_IDS_MAX;
         if evicted {
-            self.entries.drain(..ENTRY);
+            self.ids.remove(0);
+            self.bodies.remove(0);
+            self.untils.remove(0);
         }
-        self.entries.extend_from_slice(&entry(id_hash, body, arrival + window));
+        self.ids.push(id_hash);
+        self.bodies.push(body);
+        self.untils.push((arrival + window).0);
         Seen::New { evicted }
     }
 
     /// The first arrival at which all are forgotten; `None` where there are none.
     pub fn expires(&self) -> Option<Timestamp> {
-        self.iter().map(|e| Timestamp(until_of(e))).max()
+        self.untils.iter().max().map(|until| Timestamp(*until))
     }
 
     /// Forgets ids that are as old as their window. Returns whether there were any.
     pub fn prune(&mut self, arrival: Timestamp) -> bool {
-        if self.iter().all(|e| until_of(e) > arrival.0) {
+        if self.untils.iter().all(|until| *until > arrival.0) {
             return false;
         }
         let mut kept = 0;
-        for at in (0..self.entries.len()).step_by(ENTRY) {
-            let known = self.entries[at..].first_chunk::<ENTRY>().is_some_and(|e| until_of(e) > arrival.0);
-            if known {
-                self.entries.copy_within(at..at + ENTRY, kept);
-                kept += ENTRY;
+        for i in 0..self.len() {
+            if self.untils[i] > arrival.0 {
+                self.ids[kept] = self.ids[i];
+                self.bodies[kept] = self.bodies[i];
+                self.untils[kept] = self.untils[i];
+                kept += 1;
             }
         }
-        self.entries.truncate(kept);
+        self.ids.truncate(kept);
+        self.bodies.truncate(kept);
+        self.untils.truncate(kept);
         true
     }
 
-    pub fn encode(&self, out: &mut Vec<u8>) {
+    /// **Shape:** number of entries; of any, the least `until`, and how many bytes the others' distances to it take; the columns, little-endian.
+    pub fn encode(&self, base: Timestamp, out: &mut Vec<u8>) {
         put_u64(out, self.len() as u64);
-        out.extend_from_slice(&self.entries);
+        let (Some(least), Some(most)) = (self.untils.iter().min(), self.untils.iter().max()) else { return };
+        put_instant(out, base, Timestamp(*least));
+        let width = (u64::BITS - most.abs_diff(*least).leading_zeros()).div_ceil(8) as usize;
+        out.push(width as u8);
+        self.ids.iter().for_each(|id| out.extend_from_slice(&id.to_le_bytes()));
+        self.bodies.iter().for_each(|body| out.extend_from_slice(&body.to_le_bytes()));
+        for until in &self.untils {
+            // Eight bytes always, of which the rest is dropped: a store instead of a copy of unknown length.
+            let end = out.len() + width;
+            out.extend_from_slice(&until.abs_diff(*least).to_le_bytes());
+            out.truncate(end);
+        }
     }
 
-    pub fn decode(&mut self, reader: &mut Reader<'_>) {
-        self.entries.clear();
-        let n = reader.count(ENTRY);
-        self.entries.extend_from_slice(reader.bytes(n * ENTRY));
+    pub fn decode(&mut self, base: Timestamp, reader: &mut Reader<'_>) {
+        self.clear();
+        let n = reader.count(ENTRY_LEAST);
+        if n == 0 {
+            return;
+        }
+        let least = reader.instant(base).0;
+        let width = usize::from(reader.byte()).min(size_of::<u64>());
+        self.ids.extend(reader.bytes(8 * n).as_chunks().0.iter().map(|id| u64::from_le_bytes(*id)));
+        self.bodies.extend(reader.bytes(2 * n).as_chunks().0.iter().map(|body| u16::from_le_bytes(*body)));
+        let distances = reader.bytes(width * n);
+        for i in 0..n {
+            let mut distance = [0; size_of::<u64>()];
+            distance[..width].copy_from_slice(distances.get(width * i..width * (i + 1)).unwrap_or(&[0; 8][..width]));
+            self.untils.push(least.wrapping_add_unsigned(u64::from_le_bytes(distance)));
+        }
+        if reader.failed() {
+            self.clear();
+        }
     }
 }
 
@@ -174,9 +187,9 @@ mod tests {
                 }
                 assert_eq!(d.check(id, body, Timestamp(now), Millis(window)), want, "seed {seed}");
                 let mut out = Vec::new();
-                d.encode(&mut out);
+                d.encode(Timestamp(-7), &mut out);
                 let (mut reader, mut back) = (Reader::new(&out), Dedup::default());
-                back.decode(&mut reader);
+                back.decode(Timestamp(-7), &mut reader);
                 assert!(reader.done() && !reader.failed() && back == d);
             }
         }
