@@ -75,8 +75,21 @@ fn asked(args: &Args) -> Result<Explanation, Failure> {
     let told = |why: String| Failure::environment(anyhow!("{address}: {why}"));
     let (code, body) = super::http::get(address, &path).map_err(told)?;
     match code {
-        200 => serde_json::from_slice(&body).map_err(|e| told(format!("no explanation: {e}"))),
-        code => Err(told(format!("{code}: {}", String::from_utf8_lossy(&body).trim()))),
+        200 => serde_json::from_slice(&body).map_err(|_| told("that is no segmentd's `http.listen`".into())),
+        code => Err(told(refused(code, &body))),
+    }
+}
+
+/// Why an instance does not tell, in its words.
+fn refused(code: u16, body: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Refusal {
+        message: String,
+    }
+    match (code, serde_json::from_slice::<Refusal>(body)) {
+        (421, Ok(refusal)) => format!("{}: ask the others, or this one again in a moment if it has just started", refusal.message),
+        (_, Ok(refusal)) => refusal.message,
+        _ => format!("{code}: {}", String::from_utf8_lossy(body).trim()),
     }
 }
 
@@ -142,6 +155,10 @@ fn shown(condition: &Condition, indent: usize, out: &mut String) {
         let _ = write!(out, " (asked for: {threshold})");
     }
     out.push('\n');
+    if condition.holds.is_none() && condition.of.is_empty() {
+        let known = condition.known_from.map_or_else(String::new, |at| format!("; known from {at} on, with no further record"));
+        let _ = writeln!(out, "{:indent$}    not known: what came before the definition was not kept{known}", "");
+    }
     let flipped = if condition.holds == Some(true) { "does not hold" } else { "holds" };
     if let Some(at) = condition.flips_at {
         let _ = writeln!(out, "{:indent$}    {flipped} from {at} on, with no further record", "");
@@ -150,4 +167,39 @@ fn shown(condition: &Condition, indent: usize, out: &mut String) {
         let _ = writeln!(out, "{:indent$}    {flipped} after {by}", "");
     }
     condition.of.iter().for_each(|c| shown(c, indent + 2, out));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_says_why_and_until_when() {
+        let unknown = Condition { text: "no buy in last 90d".into(), observed: Some("0".into()), ..Condition::default() };
+        let mut out = String::new();
+        shown(&unknown, 4, &mut out);
+        assert!(
+            out.contains("? no buy in last 90d: 0") && out.contains("not known: what came before the definition was not kept\n"),
+            "{out}"
+        );
+        let dated = Condition { known_from: Some(Timestamp(1_764_000_000_000)), ..unknown };
+        out.clear();
+        shown(&Condition { text: "all of".into(), of: vec![dated], ..Condition::default() }, 4, &mut out);
+        assert_eq!(out.matches("not known").count(), 1, "{out}");
+        assert!(out.contains("known from 2025-11-24T16:00:00.000Z on, with no further record"), "{out}");
+    }
+
+    #[test]
+    fn an_instance_that_does_not_tell_is_quoted_in_its_words() {
+        let elsewhere = br#"{"error":"elsewhere","message":"another instance owns the customer's shard","shard":1}"#;
+        assert_eq!(
+            refused(421, elsewhere),
+            "another instance owns the customer's shard: ask the others, or this one again in a moment if it has just started"
+        );
+        assert_eq!(
+            refused(503, br#"{"message":"the customer's shard is being restored; ask again"}"#),
+            "the customer's shard is being restored; ask again"
+        );
+        assert_eq!(refused(404, b"not found\n"), "404: not found");
+    }
 }

@@ -82,6 +82,9 @@ pub struct Condition {
     /// When it flips with no further record.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "some_instant")]
     pub flips_at: Option<Timestamp>,
+    /// When it is known at the latest, where it is not; absent where only records can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "some_instant")]
+    pub known_from: Option<Timestamp>,
     /// Which record would flip it, where that can be said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flips_by: Option<String>,
@@ -210,11 +213,21 @@ fn condition(program: &Program, work: &mut Work, id: NodeId, t: Timestamp) -> Co
             };
             let observed = reason::observed(program, work, seen, t);
             let flips_at = holds.and_then(|holds| flip(program, work, id, holds, t));
+            let known_from = if holds.is_none() { known_from(program, work, id, t) } else { None };
             work.new_pass();
             let flips_by = inner_holds.and_then(|holds| needed(program, work, seen, holds, t));
             let threshold = &program.plan.nodes[seen as usize].threshold;
             let threshold = Some(threshold.to_string()).filter(|text| !text.is_empty());
-            Condition { text: info.text.to_string(), holds, observed: Some(observed), threshold, flips_at, flips_by, of: Vec::new() }
+            Condition {
+                text: info.text.to_string(),
+                holds,
+                observed: Some(observed),
+                threshold,
+                flips_at,
+                known_from,
+                flips_by,
+                of: Vec::new(),
+            }
         }
     }
 }
@@ -231,6 +244,24 @@ fn flip(program: &Program, work: &mut Work, id: NodeId, holds: bool, t: Timestam
         at = until;
         work.new_pass();
         if work.node(program, id, at).holds != holds {
+            return Some(at);
+        }
+    }
+    None
+}
+
+/// The first instant after `t` at which a condition is known with no further record, as far as it can be seen.
+fn known_from(program: &Program, work: &mut Work, id: NodeId, t: Timestamp) -> Option<Timestamp> {
+    let mut at = t;
+    for _ in 0..STEPS_MAX {
+        work.new_pass();
+        let until = work.as_far_as_known(program, id, at, false).until;
+        if until <= at || until == Timestamp::MAX {
+            return None;
+        }
+        at = until;
+        work.new_pass();
+        if work.truth(program, id, at) != Truth::Unknown {
             return Some(at);
         }
     }
