@@ -8,7 +8,7 @@
 //! is by (hash, id) and never by place: nothing outside may depend on slots.
 //!
 //! **Cost:** per customer beyond id and blob: 4 bytes of slot, about 11 of index, 7 in the cell; rounding and holes add 8 to 20, by how much blobs grow.
-//! [`Store::prefetch`] and [`Store::prefetch_cell`] hide the misses when a batch is known in advance.
+//! [`Store::prefetch`], [`Store::prefetch_place`] and [`Store::prefetch_cell`] hide the misses when a batch is known in advance.
 
 mod index;
 mod slab;
@@ -66,7 +66,14 @@ impl Store {
         self.index.prefetch(hash);
     }
 
-    /// Asks for the cell of the customer with this hash; worth it some customers after [`prefetch`](Self::prefetch). A hint.
+    /// Asks for the place of the cell of the customer with this hash; worth it some customers after [`prefetch`](Self::prefetch). A hint.
+    pub fn prefetch_place(&self, hash: u64) {
+        if let Some(place) = self.index.first(hash).and_then(|slot| self.cells.get(slot as usize)) {
+            slab::prefetch_line(std::ptr::from_ref(place).cast());
+        }
+    }
+
+    /// Asks for the cell of the customer with this hash; worth it some customers after [`prefetch_place`](Self::prefetch_place). A hint.
     pub fn prefetch_cell(&self, hash: u64) {
         if let Some(slot) = self.index.first(hash) {
             self.prefetch_slot(slot);
@@ -114,10 +121,7 @@ impl Store {
 
     /// The id of a customer.
     pub fn id(&self, slot: u32) -> &str {
-        let (id, _) = self.split(slot);
-        debug_assert!(std::str::from_utf8(id).is_ok());
-        // SAFETY: the bytes were copied from a `&str` by `insert` and are never changed but for being moved whole.
-        unsafe { std::str::from_utf8_unchecked(id) }
+        text(self.split(slot).0)
     }
 
     /// The blob of a customer.
@@ -130,6 +134,14 @@ impl Store {
         super::batch::customer_hash(self.id(slot))
     }
 
+    /// The id and the blob of a customer.
+    #[inline]
+    pub fn both(&self, slot: u32) -> (&str, &[u8]) {
+        let (id, blob) = self.split(slot);
+        (text(id), blob)
+    }
+
+    #[inline]
     fn split(&self, slot: u32) -> (&[u8], &[u8]) {
         let content = self.slabs.get(self.cells[slot as usize]);
         let mut reader = Reader::new(content);
@@ -142,8 +154,9 @@ impl Store {
     /// **Cost:** a copy in place where the size class stays, else a move to another slab.
     pub fn replace(&mut self, slot: u32, blob: &[u8]) {
         let cell = self.cells[slot as usize];
-        let content = self.slabs.get(cell);
-        let head = content.len() - self.split(slot).1.len();
+        let mut reader = Reader::new(self.slabs.get(cell));
+        let id = reader.u64() as usize;
+        let head = reader.position() + id;
         if self.slabs.overwrite(cell, head, blob) {
             return;
         }
@@ -194,6 +207,14 @@ impl Store {
     pub fn iter(&self) -> impl Iterator<Item = u32> {
         (0..CHUNKS).flat_map(|chunk| self.chunk(chunk))
     }
+}
+
+/// The id in a cell.
+#[inline]
+fn text(id: &[u8]) -> &str {
+    debug_assert!(std::str::from_utf8(id).is_ok());
+    // SAFETY: the bytes were copied from a `&str` by `insert` and are never changed but for being moved whole.
+    unsafe { std::str::from_utf8_unchecked(id) }
 }
 
 #[cfg(test)]
@@ -252,6 +273,7 @@ mod tests {
                     }
                 }
                 store.prefetch(hash);
+                store.prefetch_place(hash);
                 store.prefetch_cell(hash);
             }
             check(&store, &model);

@@ -63,6 +63,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     pub fn bytes(&mut self, n: usize) -> &'a [u8] {
         match self.at.checked_add(n).and_then(|end| self.bytes.get(self.at..end)) {
             Some(slice) => {
@@ -144,6 +145,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A count of things that take at least `least` bytes each; fails where so many cannot follow, so that nobody reserves for nonsense.
+    #[inline]
     pub fn count(&mut self, least: usize) -> usize {
         let n = self.u64();
         let rest = (self.bytes.len() - self.at) as u64;
@@ -153,16 +155,19 @@ impl<'a> Reader<'a> {
         n as usize
     }
 
+    #[inline]
     pub fn instant(&mut self, base: Timestamp) -> Timestamp {
         Timestamp(base.0.wrapping_add(self.i64()))
     }
 
     /// Eight bytes, little-endian: hashes and doubles, which do not compress.
+    #[inline]
     pub fn fixed64(&mut self) -> u64 {
         self.bytes(8).try_into().map_or(0, u64::from_le_bytes)
     }
 
     /// Bytes with their length before them.
+    #[inline]
     pub fn blob(&mut self) -> &'a [u8] {
         let n = self.count(1);
         self.bytes(n)
@@ -217,10 +222,12 @@ pub fn put_instant(out: &mut Vec<u8>, base: Timestamp, ts: Timestamp) {
     put_i64(out, ts.0.wrapping_sub(base.0));
 }
 
+#[inline]
 pub fn put_fixed64(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
+#[inline]
 pub fn put_blob(out: &mut Vec<u8>, bytes: &[u8]) {
     put_u64(out, bytes.len() as u64);
     out.extend_from_slice(bytes);

@@ -8,6 +8,10 @@ use super::OWNER_BYTES;
 
 /// Bytes of a page of cells, about.
 const PAGE_BYTES: usize = 16 << 10;
+/// Bytes that come near together, on most processors.
+const LINE: usize = 64;
+/// Lines of a cell that are asked for ahead.
+const LINES_AHEAD: usize = 4;
 /// Free cells of a slab that are left alone.
 const FREE_ALLOWED: u32 = 16;
 const CLASS_BITS: u32 = 6;
@@ -47,8 +51,38 @@ impl Cell {
     }
 }
 
+/// What is fixed of a class.
+#[derive(Clone, Copy)]
+struct Shape {
+    /// Bytes of a cell.
+    bytes: u32,
+    /// Cells of a page, as a power of two, so that a place is a shift and a mask.
+    shift: u32,
+}
+
+static SHAPES: [Shape; CLASSES] = {
+    let mut shapes = [Shape { bytes: 0, shift: 0 }; CLASSES];
+    let mut class = 0;
+    while class < CLASSES {
+        let bytes = bytes_of_class(class);
+        let cells = PAGE_BYTES / bytes;
+        shapes[class] = Shape { bytes: bytes as u32, shift: if cells == 0 { 0 } else { cells.ilog2() } };
+        class += 1;
+    }
+    shapes
+};
+
 /// Bytes of a class's cells.
-const fn class_bytes(class: usize) -> usize {
+fn class_bytes(class: usize) -> usize {
+    SHAPES[class].bytes as usize
+}
+
+/// Cells of a page of a class, as a power of two.
+fn page_shift(class: usize) -> u32 {
+    SHAPES[class].shift
+}
+
+const fn bytes_of_class(class: usize) -> usize {
     match class {
         0..16 => (class + 1) * 16,
         16..48 => {
@@ -96,11 +130,6 @@ pub(super) struct Slabs {
 /// Bytes of a cell before its content.
 const HEAD: usize = OWNER_BYTES + 2;
 
-/// Cells of a page of a class, as a power of two, so that a place is a shift and a mask.
-fn page_shift(class: usize) -> u32 {
-    (PAGE_BYTES / class_bytes(class)).max(1).ilog2()
-}
-
 fn read_u32(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
 }
@@ -110,6 +139,7 @@ fn write_u32(bytes: &mut [u8], at: usize, value: u32) {
 }
 
 impl Slab {
+    #[inline]
     fn cell(&self, class: usize, number: u32) -> &[u8] {
         let (shift, bytes) = (page_shift(class), class_bytes(class));
         let start = (number as usize & ((1 << shift) - 1)) * bytes;
@@ -235,6 +265,7 @@ impl Slabs {
         Cell::new(class, number)
     }
 
+    #[inline]
     pub(super) fn get(&self, cell: Cell) -> &[u8] {
         let class = cell.class();
         if class == LARGE {
@@ -275,10 +306,8 @@ impl Slabs {
             return;
         }
         let bytes = self.slabs[class].cell(class, cell.number());
-        prefetch_line(bytes.as_ptr());
-        if bytes.len() > 64 {
-            prefetch_line(bytes[64..].as_ptr());
-        }
+        // After some lines in a row the processor goes on by itself.
+        bytes.iter().step_by(LINE).take(LINES_AHEAD).for_each(|first| prefetch_line(first));
     }
 }
 
