@@ -338,6 +338,9 @@ const KEYED: &[&str] = &[
     "at least 2 a per s since last b",
     "count(a) per s in last 1h > count(b) in last 1h",
     "count(a) per s in last 1h > points(by_key)",
+    "sequence(a then b) per s since last c",
+    "sequence(a then (a | b) within 20m without b[n = 1]) per n since last (b | c)",
+    "sequence(a[q] then no b within 10m) per n since last a",
 ];
 
 /// Points have keys of their own, which are nobody else's.

@@ -31,6 +31,7 @@ segment older    { when sequence(b then no b within 12m) at least 20m ago }
 segment dwelling { when sequence(a then no c within 10m) in last 40m for at least 10m }
 segment keyed    { when sequence(a then b within 20m without c) per n in last 15m  emit n = key }
 segment waiting  { when sequence(a then no b within 15m) per n at least 5m ago }
+segment again    { when sequence(b then c within 20m) per n since last a  emit n = key }
 segment both     { when in segment dropped and not sequence(b then b within 10m) in last 25m }
 ";
 
@@ -169,7 +170,8 @@ fn random_sequence(rng: &mut fastrand::Rng) -> String {
         1 => format!("at least {near}m ago"),
         2 => format!("between {near}m and {}m ago", near + minutes(rng, 1)),
         3 => "in this session".to_string(),
-        4 if per.is_empty() => format!("since last {}", selector(rng)),
+        4 => format!("since last {}", selector(rng)),
+        6 if !per.is_empty() => format!("since last {}", selector(rng)),
         5 => ["in this day", "in last 1 full days", "since 2026-01-05"][rng.usize(0..3)].to_string(),
         _ => format!("in last {near}m"),
     };

@@ -295,16 +295,19 @@ impl Feeder {
             let effect = if differs { Effect::Entry } else { Effect::Nothing };
             changed(program, work, agenda, feature, effect, placed);
         }
+        self.served.apply(program, work, agenda, event, placed, counts);
         // Last, so that an event is not after itself.
         for i in 0..self.marks.len() {
             let feature = self.marks[i];
             work.load(program, feature);
-            let State::Since(since) = &mut work.loaded[feature as usize].state else { panic!("a mark for what counts since none") };
-            let effect = if since.set_mark(placed.ts) { Effect::Loss } else { Effect::Nothing };
+            let (State::Since(since), Spec::Since(inner)) = (&mut work.loaded[feature as usize].state, &program.specs[feature as usize])
+            else {
+                panic!("a mark for what counts since none");
+            };
+            let effect = if since.set_mark(inner, placed.ts) { Effect::Loss } else { Effect::Nothing };
             changed(program, work, agenda, feature, effect, placed);
         }
         counts.keys_evicted += std::mem::take(&mut self.keys_evicted);
-        self.served.apply(program, work, agenda, event, placed, counts);
     }
 
     /// Points of one event are added up before they count, and a reset among them wins (R37).

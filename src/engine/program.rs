@@ -428,13 +428,18 @@ impl State {
         }
     }
 
-    /// Drops entries that are not younger than `ts`; returns whether there were any. Only kinds that [`Since`] wraps have any.
-    pub fn keep_after(&mut self, ts: Timestamp) -> bool {
-        match self {
-            State::Ring(s) => s.keep_after(ts),
-            State::Log(s) => s.keep_after(ts),
-            State::Distinct(s) => s.keep_after(ts),
-            State::Keyed(s) => s.change_all(|inner| inner.keep_after(ts)),
+    /// Drops what is not younger than `ts`; returns whether there was anything. Only kinds that [`Since`] wraps have any.
+    pub fn keep_after(&mut self, spec: &Spec, ts: Timestamp) -> bool {
+        match (self, spec) {
+            (State::Ring(s), _) => s.keep_after(ts),
+            (State::Log(s), _) => s.keep_after(ts),
+            (State::Distinct(s), _) => s.keep_after(ts),
+            (State::Sequence(s), Spec::Sequence(spec)) => {
+                s.mark(&spec.plan, ts);
+                // Without a look, so that it is the same however far the sequence has settled.
+                true
+            }
+            (State::Keyed(s), Spec::Keyed(spec)) => s.change_all(|inner| inner.keep_after(&spec.inner, ts)),
             _ => panic!("a feature that no mark takes entries from"),
         }
     }

@@ -16,8 +16,8 @@ use super::program::{Program, Spec, State};
 use super::value::Val;
 use crate::ids::EventIndex;
 use crate::plan::Plan;
-use crate::plan::feature::FeatureId;
-use crate::plan::sequence::SequencePlan;
+use crate::plan::feature::{Feature, FeatureId, FeatureKind};
+use crate::plan::selector::Fed;
 use crate::time::Timestamp;
 
 /// Sequences that one event serves, gathered over its selectors.
@@ -61,13 +61,17 @@ impl Served {
         let now = Now { clock: placed.t, greatest: placed.floor };
         for (feature, mask, key) in self.steps.drain(..) {
             let arrived = Arrived { ts: placed.ts, mask, in_order: placed.in_order, buffer };
-            if arrived.is_late(now) && mask & SequencePlan::mark() == 0 {
+            if arrived.is_late(now) {
                 counts.sequence_late_ignored += 1;
                 continue;
             }
             work.load(program, feature);
             let (state, spec) = (&mut work.loaded[feature as usize].state, &program.specs[feature as usize]);
             let mut forgot = false;
+            let (state, spec) = match (state, spec) {
+                (State::Since(since), Spec::Since(inner)) => (since.state_mut(), &**inner),
+                plain => plain,
+            };
             let (state, spec) = match (state, spec) {
                 (State::Keyed(keyed), Spec::Keyed(spec)) => {
                     let used = keyed.touch(spec, &self.keys[key], now);
@@ -97,7 +101,7 @@ impl Served {
 pub fn watch(plan: &Plan, settings: &Settings, specs: &mut [Spec]) {
     for (event, route) in plan.routes.iter().enumerate() {
         let lateness = plan.schema().catalogue.events.get(event).and_then(|e| e.lateness);
-        for feed in route.selectors.iter().flat_map(|s| &s.feeds) {
+        for feed in route.selectors.iter().flat_map(|s| &s.feeds).filter(|f| matches!(f.what, Fed::Steps(_))) {
             if let Spec::Sequence(spec) = &mut specs[feed.feature as usize] {
                 spec.buffer_max = spec.buffer_max.max(lateness.unwrap_or(settings.reorder_buffer));
             }
@@ -109,7 +113,7 @@ impl Work {
     /// Whether the newest completion of a sequence that has been loaded, of the key that is looked at, is in a window.
     pub(super) fn sequence(&self, program: &Program, feature: FeatureId, window: AgeWindow, t: Timestamp) -> Verdict {
         match self.kept(program, feature, t) {
-            (State::Sequence(s), Spec::Sequence(spec)) => s.verdict(spec, window, t),
+            (State::Sequence(s), Spec::Sequence(spec)) => s.verdict(spec, window, self.mark(feature), t),
             _ => panic!("no sequence in this feature"),
         }
     }
@@ -127,7 +131,8 @@ impl Work {
         let (State::Sequence(s), Spec::Sequence(spec)) = self.kept(program, feature, t) else {
             panic!("no sequence in this feature");
         };
-        match (s.newest(spec, t), s.pending(spec, t)) {
+        let mark = self.mark(feature);
+        match (s.newest(spec, t).filter(|at| Some(*at) >= mark), s.pending(spec, t)) {
             (Some(at), _) => format!("completed at {at}, {} ago", t - at),
             (None, Some(at)) => format!("not completed before {at}"),
             (None, None) => "not completed".into(),
@@ -138,28 +143,29 @@ impl Work {
     pub(super) fn tidy_sequences(&mut self, program: &Program, clock: Timestamp) {
         for i in 0..self.customer.features.len() {
             let feature = self.customer.features[i].feature;
-            let (spec, keyed) = match &program.specs[feature as usize] {
-                Spec::Keyed(spec) => (&spec.inner, true),
-                plain => (plain, false),
-            };
-            let Spec::Sequence(spec) = spec else { continue };
+            // The cart and the lists are no features of the plan.
+            let Some(Feature { kind: FeatureKind::Sequence(_), .. }) = program.plan.features.get(feature as usize) else { continue };
             self.load(program, feature);
             let now = Now { clock, greatest: self.customer.greatest };
-            let settle = |state: &mut State| {
-                if let State::Sequence(s) = state {
-                    s.settle(spec, now);
-                }
-                true
-            };
-            match &mut self.loaded[feature as usize].state {
-                State::Keyed(all) if keyed => {
-                    all.change_all(settle);
-                }
-                state => {
-                    settle(state);
-                }
-            }
+            settle(&mut self.loaded[feature as usize].state, &program.specs[feature as usize], now);
             self.mark_changed(feature);
         }
+    }
+}
+
+/// Settles a sequence, or that of each key.
+fn settle(state: &mut State, spec: &Spec, now: Now) {
+    match (state, spec) {
+        (State::Sequence(s), Spec::Sequence(spec)) => {
+            s.settle(spec, now);
+        }
+        (State::Since(s), Spec::Since(inner)) => settle(s.state_mut(), inner, now),
+        (State::Keyed(all), Spec::Keyed(spec)) => {
+            all.change_all(|one| {
+                settle(one, &spec.inner, now);
+                true
+            });
+        }
+        _ => panic!("a sequence is kept as one"),
     }
 }

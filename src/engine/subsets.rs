@@ -60,6 +60,14 @@ impl Work {
         }
     }
 
+    /// The newest event that a feature counts since.
+    pub fn mark(&self, feature: FeatureId) -> Option<Timestamp> {
+        match &self.loaded[feature as usize].state {
+            State::Since(s) => s.mark_at(),
+            _ => None,
+        }
+    }
+
     /// Until when a feature is of the session that it is of.
     pub fn part_until(&self, program: &Program, feature: FeatureId, t: Timestamp) -> Timestamp {
         match &self.loaded[feature as usize].state {
@@ -70,11 +78,8 @@ impl Work {
 
     /// Whether a mark has cut what was merged, of the key that is looked at.
     pub fn part_cut(&self, program: &Program, feature: FeatureId, t: Timestamp) -> bool {
-        match &self.loaded[feature as usize].state {
-            State::Since(s) => match (s.mark_at(), self.kept(program, feature, t).0) {
-                (Some(mark), State::Log(log)) => log.is_cut_by(mark),
-                _ => false,
-            },
+        match (self.mark(feature), self.kept(program, feature, t).0) {
+            (Some(mark), State::Log(log)) => log.is_cut_by(mark),
             _ => false,
         }
     }

@@ -382,8 +382,8 @@ impl Work {
         let end = |lack: Lack| match &of.kind {
             _ if lack.until == Timestamp::MIN => Timestamp::MIN,
             // What is before the mark does not count, once the mark is known.
-            _ if of.within.since.is_some() => match &self.loaded[feature as usize].state {
-                State::Since(s) if s.mark_at().is_some_and(|mark| mark > lack.until) => Timestamp::MIN,
+            _ if of.within.since.is_some() => match self.mark(feature) {
+                Some(mark) if mark > lack.until => Timestamp::MIN,
                 _ => Timestamp::MAX,
             },
             FeatureKind::Periods { axis: Axis::Periods { unit, zone }, .. } => {

@@ -10,8 +10,6 @@ pub(crate) enum Form {
     Stages,
     Per,
     Key,
-    /// `since last` of a sequence per key.
-    SequencePerSince,
     Crossed,
     Consent,
     RequireConsent,
@@ -40,12 +38,8 @@ pub(crate) enum Form {
 }
 
 /// Form and how a message calls it.
-const NOT_EVALUATED: &[(Form, &str)] = &[
-    (Form::SequencePerSince, "`since last` of a sequence `per` a key"),
-    (Form::Rank, "`in top` and `in bottom`"),
-    (Form::Ntile, "`ntile`"),
-    (Form::BackfillReplay, "`backfill replay`"),
-];
+const NOT_EVALUATED: &[(Form, &str)] =
+    &[(Form::Rank, "`in top` and `in bottom`"), (Form::Ntile, "`ntile`"), (Form::BackfillReplay, "`backfill replay`")];
 
 impl Form {
     /// What a message calls the form, if this version does not evaluate it.

@@ -1,9 +1,10 @@
 //! Sequences as they are kept: which events serve which step, and what lies between two of them (LANGUAGE.md 8.5, 9.4).
 //!
 //! Each selector of a sequence feeds one feature with the steps that its events can serve, as bits of a mask: bit i is step i as it is
-//! written, the trailing `then no` included, and bit [`WITHOUT`]` + i` is the `without` of step i, which the first one has not: its bit is the
-//! mark of `since last`. One event of several selectors brings the
-//! union of their masks, so that the engine sees it once.
+//! written, the trailing `then no` included, and bit [`WITHOUT`]` + i` is the `without` of step i. The first step has none, so the engine keeps in
+//! its bit that an event is not after a mark. One event of several selectors brings the union of their masks, so that the engine sees it once.
+//!
+//! The mark of `since last` is none of them: it stands around the sequence, or around all its keys, like that of any other feature.
 
 use super::build::Builder;
 use super::feature::{Feature, FeatureId, FeatureKind, NumberUnit, Within};
@@ -14,7 +15,7 @@ use crate::lang::definition::{Sequence, Unit, Window};
 use crate::limits::SEQUENCE_STEPS_MAX;
 use crate::time::Millis;
 
-/// The bit of a mask that says that the event forgets what step 0 waits with; see the module.
+/// The first bit of a mask that is of a `without`; see the module.
 pub const WITHOUT: u32 = 32;
 
 const _: () = assert!(SEQUENCE_STEPS_MAX <= WITHOUT as usize);
@@ -28,7 +29,7 @@ pub struct SequencePlan {
     pub absence: Option<Millis>,
     /// `all within`: from the first step to the last one that happens.
     pub total: Option<Millis>,
-    /// An event of a selector of its own forgets the completions before it: `since last`.
+    /// A mark stands around it (`since last`), so an event that is kept can be [`marked`](Self::marked).
     pub mark: bool,
     /// The selectors of the steps as an author wrote them, for people.
     pub text: String,
@@ -56,14 +57,14 @@ impl SequencePlan {
         1 << (WITHOUT as usize + i)
     }
 
-    /// The bit of an event after which completions count.
-    pub fn mark() -> u64 {
+    /// The bit of an event that is kept and that a mark of its own millisecond came after.
+    pub fn marked() -> u64 {
         1 << WITHOUT
     }
 
     /// Whether one more event, at whatever place, can only make more matches: then a completion is never taken back by one.
     pub fn only_grows(&self) -> bool {
-        self.absence.is_none() && !self.mark && self.steps.iter().all(|s| s.later.is_none() && !s.without)
+        self.absence.is_none() && self.steps.iter().all(|s| s.later.is_none() && !s.without)
     }
 
     /// About the bytes of a customer's state, buffered events aside.
@@ -102,7 +103,12 @@ impl Builder<'_> {
     }
 
     fn sequence_feature(&mut self, sequence: &Sequence) -> FeatureId {
-        let mut plan = SequencePlan { steps: Vec::new(), absence: None, total: sequence.all_within, mark: false, text: String::new() };
+        let since = match &sequence.window {
+            Window::SinceLast(mark) => Some(self.selector(mark)),
+            _ => None,
+        };
+        let mut plan =
+            SequencePlan { steps: Vec::new(), absence: None, total: sequence.all_within, mark: since.is_some(), text: String::new() };
         let mut feeds = Vec::new();
         for (i, step) in sequence.steps.iter().enumerate() {
             feeds.push((self.selector(&step.selector), SequencePlan::step(i)));
@@ -115,11 +121,7 @@ impl Builder<'_> {
                 plan.steps.push(StepPlan { within: step.within, later: step.at_least_later, without: step.without.is_some() });
             }
         }
-        if let Window::SinceLast(mark) = &sequence.window {
-            feeds.push((self.selector(mark), SequencePlan::mark()));
-            plan.mark = true;
-        }
-        let key = format!("sequence {feeds:?} {plan:?} {:?} {:?}", sequence.per, self.owner);
+        let key = format!("sequence {feeds:?} {plan:?} {:?} {since:?} {:?}", sequence.per, self.owner);
         let known = self.feature_ids.get(&key).copied();
         let id = known.unwrap_or(self.features.len() as FeatureId);
         self.keyed = sequence.per.is_some().then_some(id);
@@ -131,7 +133,7 @@ impl Builder<'_> {
             plan.text.extend([then, step.selector.text.as_str()]);
         }
         let kind = FeatureKind::Sequence(plan);
-        let within = Within { key: sequence.per.clone(), ..Within::default() };
+        let within = Within { key: sequence.per.clone(), since, ..Within::default() };
         self.features.push(Feature { within, ..Feature::bare(kind, NumberUnit::Instant) });
         self.feature_ids.insert(key, id);
         self.owners.extend(self.owner.clone().map(|owner| (id, owner)));
@@ -145,6 +147,9 @@ impl Builder<'_> {
         }
         for (selector, mask) in masks {
             self.selectors[selector as usize].feeds.push((id, Role::Steps(mask)));
+        }
+        if let Some(mark) = since {
+            self.selectors[mark as usize].feeds.push((id, Role::Mark));
         }
         id
     }

@@ -366,7 +366,7 @@ mod tests {
                 for i in 0..other.len() {
                     let verdict = |keyed: &Keyed, i: usize| {
                         let State::Sequence(state) = keyed.state(i) else { panic!("a sequence per key") };
-                        state.verdict(&spec, window, Timestamp(greatest))
+                        state.verdict(&spec, window, None, Timestamp(greatest))
                     };
                     let want = verdict(&other, i);
                     let got = (0..one.len()).find(|at| one.key(*at) == other.key(i));

@@ -13,6 +13,9 @@
 //! *Example:* `sequence(a then b within 10m)`, b at 5m, then a at 3m arrives at 6m: the checkpoint is empty, the buffer holds a, b, and the run
 //! over them completes at 5m. The same a at 20m, once anything else of the customer happened after 3m: left out.
 //!
+//! **`since last y`.** The newest y is kept by [`Since`](super::Since), for all keys at once; completions before it do not count. Of those at its
+//! very millisecond only that of an event which was applied after it does, so [`Sequence::mark`] notes which events were there before it.
+//!
 //! What the specification leaves open: at most [`SEQUENCE_BUFFERED_MAX`] events are buffered; beyond it the oldest join the checkpoint early,
 //! counted, and an event that would stand before them is left out like one that comes too late.
 
@@ -62,7 +65,7 @@ pub struct Now {
 pub struct SequenceOutcome {
     /// Whether anything that conditions see may differ.
     pub changed: bool,
-    /// It came after the reorder buffer and was left out, save for what it says to `since last`.
+    /// It came after the reorder buffer and was left out.
     pub late: bool,
     /// Events that joined the checkpoint early.
     pub overflowed: u32,
@@ -151,7 +154,7 @@ impl Run {
                 }
             };
             if i == last && plan.absence.is_none() {
-                self.completed = Some(ts);
+                self.completed = (mask & SequencePlan::marked() == 0).then_some(ts);
             } else {
                 self.ways[i] = Way { end: ts, start };
             }
@@ -161,10 +164,6 @@ impl Run {
             if mask & SequencePlan::without(i) != 0 && reached & SequencePlan::step(i - 1) == 0 {
                 self.ways[i - 1] = NO_WAY;
             }
-        }
-        if mask & SequencePlan::mark() != 0 {
-            // A wait that ends at this very millisecond ends after its events.
-            self.completed = self.completed.filter(|at| *at > ts || (*at == ts && plan.absence.is_some()));
         }
     }
 
@@ -216,13 +215,10 @@ impl Sequence {
     pub fn apply(&mut self, spec: &SequenceSpec, event: Arrived, now: Now) -> SequenceOutcome {
         let ts = event.ts;
         self.settle(spec, Now { greatest: now.greatest.min(ts), ..now });
-        let late = event.is_late(now) || (!event.in_order && self.cut.is_some_and(|cut| ts < cut));
-        // The y of `since last y` counts however late it comes, as it does everywhere: it serves no step.
-        let mask = if late { event.mask & SequencePlan::mark() } else { event.mask };
-        let late = mask != event.mask;
-        if mask == 0 {
-            return SequenceOutcome { late, ..SequenceOutcome::default() };
+        if event.is_late(now) || (!event.in_order && self.cut.is_some_and(|cut| ts < cut)) {
+            return SequenceOutcome { late: true, ..SequenceOutcome::default() };
         }
+        let mask = event.mask;
         let before = self.seen(spec, now.clock);
         let at = self.buffered.partition_point(|b| b.ts <= ts);
         self.buffered.insert(at, Buffered { ts, mask });
@@ -232,7 +228,22 @@ impl Sequence {
             self.rerun(&spec.plan);
         }
         let changed = self.seen(spec, now.clock) != before;
-        SequenceOutcome { changed, late, overflowed: self.settle(spec, now) }
+        SequenceOutcome { changed, late: false, overflowed: self.settle(spec, now) }
+    }
+
+    /// Applies a mark of `since last`: of completions at `ts` only those count that are still to come, or that the end of a wait is, which comes
+    /// after all events of its millisecond.
+    pub fn mark(&mut self, plan: &SequencePlan, ts: Timestamp) {
+        if plan.absence.is_some() {
+            return;
+        }
+        for run in [&mut self.checkpoint, &mut self.current] {
+            run.completed.take_if(|at| *at == ts);
+        }
+        let from = self.buffered.partition_point(|b| b.ts < ts);
+        for b in self.buffered[from..].iter_mut().take_while(|b| b.ts == ts) {
+            b.mask |= SequencePlan::marked();
+        }
     }
 
     /// All that conditions can see from `t` on.
@@ -283,9 +294,9 @@ impl Sequence {
         self.current.due(&spec.plan).filter(|due| *due > t)
     }
 
-    /// Whether the newest completion is inside a window (R16), and until when.
-    pub fn verdict(&self, spec: &SequenceSpec, window: AgeWindow, t: Timestamp) -> Verdict {
-        let inside = |t: Timestamp| self.newest(spec, t).is_some_and(|at| window.contains(at, t));
+    /// Whether the newest completion is inside a window (R16) and not before the mark, and until when.
+    pub fn verdict(&self, spec: &SequenceSpec, window: AgeWindow, mark: Option<Timestamp>, t: Timestamp) -> Verdict {
+        let inside = |t: Timestamp| self.newest(spec, t).is_some_and(|at| Some(at) >= mark && window.contains(at, t));
         let holds = inside(t);
         let mut at = t;
         loop {
@@ -444,6 +455,9 @@ mod tests {
         spec
     }
 
+    /// The bit of an event that is a mark as well; the sequence itself does not know it.
+    const MARK: u64 = 1 << 63;
+
     fn random_mask(rng: &mut fastrand::Rng, plan: &SequencePlan) -> u64 {
         let mut mask = 0;
         for i in 0..step_bits(plan) as usize {
@@ -453,9 +467,6 @@ mod tests {
             if plan.steps.get(i).is_some_and(|s| s.without) && rng.u8(0..5) == 0 {
                 mask |= SequencePlan::without(i);
             }
-        }
-        if plan.mark && rng.u8(0..6) == 0 {
-            mask |= SequencePlan::mark();
         }
         mask
     }
@@ -494,7 +505,7 @@ mod tests {
 
         /// The last event after which completions count.
         fn last_mark(&self) -> Option<usize> {
-            (0..self.events.len()).rev().find(|e| self.is(*e, SequencePlan::mark()))
+            (0..self.events.len()).rev().find(|e| self.is(*e, MARK))
         }
 
         /// The newest completion at an instant.
@@ -532,6 +543,18 @@ mod tests {
         }
     }
 
+    /// A mark as [`Since`](crate::engine::features::Since) keeps and applies it.
+    fn mark(sequence: &mut Sequence, spec: &SequenceSpec, newest: &mut i64, ts: i64) {
+        if ts >= *newest {
+            *newest = ts;
+            sequence.mark(&spec.plan, Timestamp(ts));
+        }
+    }
+
+    fn newest_since(sequence: &Sequence, spec: &SequenceSpec, mark: i64, t: i64) -> Option<i64> {
+        sequence.newest(spec, Timestamp(t)).map(|at| at.0).filter(|at| *at >= mark)
+    }
+
     fn reloaded(spec: &SequenceSpec, sequence: &Sequence) -> Sequence {
         let mut bytes = Vec::new();
         sequence.encode(spec, Timestamp(7), &mut bytes);
@@ -549,16 +572,20 @@ mod tests {
             let mut rng = fastrand::Rng::with_seed(seed);
             let spec = random_spec(&mut rng, true);
             let mut naive = Naive { plan: &spec.plan, events: Vec::new() };
-            let (mut sequence, mut greatest) = (Sequence::default(), i64::MIN);
+            let (mut sequence, mut greatest, mut since) = (Sequence::default(), i64::MIN, i64::MIN);
             for _ in 0..rng.usize(1..9) {
                 let (ts, mask) = (rng.i64(0..BUFFER), random_mask(&mut rng, &spec.plan));
+                let marked = spec.plan.mark && rng.u8(0..6) == 0;
                 let event = Arrived { ts: Timestamp(ts), mask, in_order: ts >= greatest, buffer: spec.buffer_max };
                 greatest = greatest.max(ts);
                 let outcome = sequence.apply(&spec, event, Now { clock: Timestamp(BUFFER), greatest: Timestamp(greatest) });
                 assert!(!outcome.late && outcome.overflowed == 0);
+                if marked {
+                    mark(&mut sequence, &spec, &mut since, ts);
+                }
                 let at = naive.events.partition_point(|e| e.0 <= ts);
-                naive.events.insert(at, (ts, mask));
-                let newest = sequence.newest(&spec, Timestamp(BUFFER)).map(|at| at.0);
+                naive.events.insert(at, (ts, if marked { mask | MARK } else { mask }));
+                let newest = newest_since(&sequence, &spec, since, BUFFER);
                 assert_eq!(newest, naive.newest_chain(), "seed {seed} {:?} of {:?}", naive.events, spec.plan);
                 found += usize::from(newest.is_some());
             }
@@ -575,7 +602,7 @@ mod tests {
             let spec = random_spec(&mut rng, false);
             let mut naive = Naive { plan: &spec.plan, events: Vec::new() };
             let (mut sequence, mut twin) = (Sequence::default(), Sequence::default());
-            let (mut clock, mut greatest) = (0i64, i64::MIN);
+            let (mut clock, mut greatest, mut since) = (0i64, i64::MIN, i64::MIN);
             for _ in 0..24 {
                 clock += rng.i64(0..8);
                 let ts = match rng.u8(0..4) {
@@ -594,15 +621,22 @@ mod tests {
                     let outcome = sequence.apply(&spec, event, now);
                     assert_eq!(outcome, twin.apply(&spec, event, now), "seed {seed}");
                     let left_out = !in_order && clock - ts > buffer.0;
-                    let mask = if left_out { mask & SequencePlan::mark() } else { mask };
-                    assert_eq!(outcome.late, mask != event.mask, "seed {seed}");
-                    late += usize::from(outcome.late);
+                    assert_eq!(outcome.late, left_out, "seed {seed}");
+                    late += usize::from(left_out);
+                    // A mark counts however late it comes.
+                    let marked = spec.plan.mark && rng.u8(0..6) == 0;
+                    let mask = if left_out { 0 } else { mask } | if marked { MARK } else { 0 };
                     if mask != 0 {
                         let at = naive.events.partition_point(|e| e.0 <= ts);
                         naive.events.insert(at, (ts, mask));
                     }
+                    if marked {
+                        let mut known = since;
+                        mark(&mut sequence, &spec, &mut known, ts);
+                        mark(&mut twin, &spec, &mut since, ts);
+                    }
                     let after = (naive.newest(clock), naive.newest(i64::MAX));
-                    assert!(outcome.changed || before == after, "seed {seed}");
+                    assert!(outcome.changed || marked || before == after, "seed {seed}");
                     taken_back += usize::from(after.0 < before.0);
                 }
                 if rng.bool() {
@@ -612,9 +646,9 @@ mod tests {
                     sequence = reloaded(&spec, &sequence);
                 }
                 for t in [greatest, clock, clock + rng.i64(0..30)] {
-                    let (newest, want) = (sequence.newest(&spec, Timestamp(t)).map(|at| at.0), naive.newest(t));
+                    let (newest, want) = (newest_since(&sequence, &spec, since, t), naive.newest(t));
                     assert_eq!(newest, want, "seed {seed} at {t}: {:?} of {:?}", naive.events, spec.plan);
-                    assert_eq!(twin.newest(&spec, Timestamp(t)).map(|at| at.0), want, "seed {seed}");
+                    assert_eq!(newest_since(&twin, &spec, since, t), want, "seed {seed}");
                     completed += usize::from(newest.is_some());
                 }
                 // However often it was tidied up and reloaded meanwhile.
@@ -681,11 +715,13 @@ mod tests {
                 let event = Arrived { ts: Timestamp(clock), mask, in_order: true, buffer: spec.buffer_max };
                 sequence.apply(&spec, event, Now { clock: Timestamp(clock), greatest: Timestamp(clock) });
             }
+            let since = (rng.u8(0..4) == 0).then(|| Timestamp(rng.i64(0..=clock)));
             let near = rng.i64(0..12);
             let between = AgeWindow::between(Millis(near), Millis(near + rng.i64(1..12)));
             for window in [AgeWindow::EVER, AgeWindow::last(Millis(rng.i64(1..12))), AgeWindow::older(Millis(near + 1)), between] {
-                let holds = |t: i64| sequence.newest(&spec, Timestamp(t)).is_some_and(|at| window.contains(at, Timestamp(t)));
-                let verdict = sequence.verdict(&spec, window, Timestamp(clock));
+                let holds =
+                    |t: i64| sequence.newest(&spec, Timestamp(t)).is_some_and(|at| Some(at) >= since && window.contains(at, Timestamp(t)));
+                let verdict = sequence.verdict(&spec, window, since, Timestamp(clock));
                 let flip = (clock + 1..clock + 60).find(|t| holds(*t) != holds(clock));
                 assert_eq!(verdict.holds, holds(clock));
                 assert_eq!(verdict.until, flip.map_or(Timestamp::MAX, Timestamp), "seed {seed} {window:?} of {:?}", spec.plan);
@@ -763,7 +799,7 @@ mod tests {
             let spec = random_spec(&mut rng, false);
             let noise: Vec<u8> = (0..rng.usize(0..40)).map(|_| rng.u8(..)).collect();
             sequence.decode(&spec, Timestamp(0), &mut Reader::new(&noise));
-            sequence.verdict(&spec, AgeWindow::last(Millis(5)), Timestamp(rng.i64(0..100)));
+            sequence.verdict(&spec, AgeWindow::last(Millis(5)), None, Timestamp(rng.i64(0..100)));
         }
     }
 }

@@ -4,6 +4,8 @@
 //! applied later counts from the mark's own millisecond on. Only the newest mark matters and it only moves forward: what it has once taken never
 //! comes back. So the value is exact whatever the order of arrival, as long as the entries after the mark are kept one by one.
 //!
+//! A sequence is not made of entries: its steps may be before the mark, and only the completion has to be after it.
+//!
 //! *Example:* x at 5, y at 7, x at 9: one after y. A late y at 8 changes nothing; a late y at 9 leaves none, since it is applied after that x.
 
 use super::codec::{Reader, put_instant};
@@ -47,12 +49,12 @@ impl Since {
     }
 
     /// Applies a mark; returns whether anything differs by it.
-    pub fn set_mark(&mut self, ts: Timestamp) -> bool {
+    pub fn set_mark(&mut self, inner: &Spec, ts: Timestamp) -> bool {
         if self.mark.is_some_and(|mark| ts < mark) {
             return false;
         }
         let moved = self.mark.replace(ts) != Some(ts);
-        let lost = self.state.keep_after(ts);
+        let lost = self.state.keep_after(inner, ts);
         self.before |= lost;
         moved || lost
     }
@@ -131,13 +133,13 @@ mod tests {
             // Late by an hour or so: among the buckets.
             let mark = now - rng.i64(100_000..400_000);
             let before = sum(&since);
-            assert!(since.set_mark(Timestamp(mark)));
+            assert!(since.set_mark(&spec, Timestamp(mark)));
             let (got, want) = (sum(&since).num, after(mark));
             let cut = log(&since).is_cut_by(Timestamp(mark));
             assert!(got == want || cut && got > want && got < before.num, "seed {seed}: {got}, not {want}, cut {cut}");
             // Among the single entries, and it survives a write.
             let mark = log(&since).newest().expect("entries").0 - 2_000;
-            since.set_mark(Timestamp(mark));
+            since.set_mark(&spec, Timestamp(mark));
             assert!(!log(&since).is_cut_by(Timestamp(mark)) && sum(&since).num == after(mark), "seed {seed}");
             let (mut bytes, mut back) = (Vec::new(), Since::new(&spec));
             since.encode(&spec, Timestamp(5), &mut bytes);
@@ -152,14 +154,14 @@ mod tests {
         let spec = Spec::Log(LogPlan::since_mark(Values::Numbers, false, 32));
         let mut since = Since::new(&spec);
         push(&mut since, &plan, 5, 1);
-        assert!(since.set_mark(Timestamp(5)));
+        assert!(since.set_mark(&spec, Timestamp(5)));
         push(&mut since, &plan, 5, 2);
         push(&mut since, &plan, 4, 4);
-        assert!(since.any_before() && !since.set_mark(Timestamp(4)));
+        assert!(since.any_before() && !since.set_mark(&spec, Timestamp(4)));
         push(&mut since, &plan, 9, 8);
         assert_eq!(sum(&since), Ratio::whole(10));
-        assert!(since.set_mark(Timestamp(5)));
-        assert!(!since.set_mark(Timestamp(5)));
+        assert!(since.set_mark(&spec, Timestamp(5)));
+        assert!(!since.set_mark(&spec, Timestamp(5)));
         assert_eq!(sum(&since), Ratio::whole(8));
     }
 }

@@ -345,11 +345,7 @@ impl<'t> Lower<'t, '_> {
         }
         self.keyed = keyed + usize::from(per.is_some());
         let Some(newest) = newest else { return Err(Stop) };
-        let at = window.span;
         let window = self.window(window, &newest)?;
-        if per.is_some() && matches!(window, Window::SinceLast(_)) {
-            self.gate(Form::SequencePerSince, at);
-        }
         if self.negated && window != Window::Ever {
             let first: &SequenceStep = &lowered[0];
             let (events, text) = (events_of(&first.selector), first.selector.text.clone());

@@ -251,8 +251,6 @@ impl Writer<'_> {
             2 | 3 => self.window(),
             _ => self.window_of_ages(),
         };
-        let refused = key && window.starts_with("since last") && !is_on("`since last` of a sequence `per` a key");
-        let window = if refused { "ever" } else { window.as_str() };
         Some(format!("sequence({text}){per} {window}"))
     }
 
