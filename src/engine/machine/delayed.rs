@@ -12,8 +12,9 @@
 //! | anything | nothing, or what is due at this very millisecond | left to the timers |
 //! | anything | that the wish is gone | forgotten |
 
+use super::publish::{Decided, publish};
 use super::wish::{Why, Wish, is_blocked};
-use super::{Agenda, Decided, RecordStep, Step, Stepped, inherited, publish};
+use super::{Agenda, RecordStep, Step, Stepped, inherited};
 use crate::engine::customer::UnitEntry;
 use crate::engine::evaluate::Work;
 use crate::engine::output::Outputs;
@@ -206,8 +207,8 @@ impl Machine<'_> {
             (Why::Condition, Step::Record(_)) => Cause::Event,
         };
         let corrects = late.map(|last| (last.origin, last.version));
-        let decided = Decided { entered, why: Some(turn.why), since: turn.since, cause, corrects, approx: wish.approx, step };
-        publish(program, work, (self.unit, self.segment), decided, members, out);
+        let decided = Decided { since: turn.since, cause, corrects, approx: wish.approx, step };
+        publish(program, work, (self.unit, self.segment), (entered, Some(turn.why)), decided, members, out);
         if let Some(unit) = self.delays.exit_delay {
             work.customer.forget_unit(unit);
             let until = work.wants(program, unit, false, t).until;

@@ -3,28 +3,27 @@
 //! A step is one record, or all timers of one deadline (R40). Units are looked at in the order in which they depend on each other, so that a
 //! change is seen by what refers to it in the same step; changes leave in that order (S15, R7).
 //!
-//! Here are dwells and segments that follow their conditions alone; those with delays and the like are stepped by [`delayed`].
+//! Here are dwells and segments that follow their conditions alone; those with delays and the like are stepped by [`delayed`], and
+//! [`mod@publish`] is what is told of a change.
 
 mod delayed;
+mod publish;
 pub mod stages;
 mod wish;
 
-use std::sync::Arc;
-
-use super::customer::{Span, UnitEntry};
+use super::customer::UnitEntry;
 use super::evaluate::Work;
-use super::features::codec::{put_value, read_value};
-use super::features::{Reader, Verdict};
-use super::output::{Outputs, Published};
+use super::features::Verdict;
+use super::output::Outputs;
 use super::program::Program;
-use super::reason;
-use crate::ids::{Position, SemanticHash};
-use crate::limits::{EMIT_TEXT_BYTES_MAX, PUBLISHED_BYTES_BASE};
-use crate::model::{Cause, CauseEvent, Change, ChangeKind, Membership, Origin, Value, change_id};
+use crate::ids::Position;
+use crate::model::{Cause, Origin};
 use crate::plan::node::{Node, NodeId, SegmentUnit, UnitId, UnitKind};
 use crate::time::Timestamp;
 
 use delayed::Machine;
+use publish::{Decided, publish};
+pub use publish::{dissolve, memberships};
 pub use wish::Why;
 
 /// What a step is.
@@ -326,8 +325,8 @@ fn turn(
                     }
                 }
             };
-            let decided = Decided { entered, why: None, since, cause, corrects, approx: verdict.approx, step };
-            publish(program, work, (unit, segment), decided, members, out);
+            let decided = Decided { since, cause, corrects, approx: verdict.approx, step };
+            publish(program, work, (unit, segment), (entered, None), decided, members, out);
             since
         }
     }
@@ -378,185 +377,6 @@ fn holds_at(program: &Program, work: &mut Work, segment: &SegmentUnit, entered: 
     }
 }
 
-/// A change that has been decided.
-struct Decided<'a> {
-    entered: bool,
-    /// Of a segment with delays and the like.
-    why: Option<Why>,
-    since: Timestamp,
-    cause: Cause,
-    /// The change that is taken back; its version where that is not the present one.
-    corrects: Option<(Origin, Option<SemanticHash>)>,
-    approx: bool,
-    step: Step<'a>,
-}
-
-fn publish(
-    program: &Program,
-    work: &mut Work,
-    (unit, segment): (UnitId, &SegmentUnit),
-    decided: Decided,
-    members: &mut [u64],
-    out: &mut Outputs,
-) {
-    let Decided { entered, since, .. } = decided;
-    let t = decided.step.at();
-    let definition = &program.plan.workspace().definitions[segment.definition.at()];
-    // What decided an exit by delays is told by the entry that it ends.
-    let reason = match decided.cause {
-        // No condition decided it.
-        Cause::DefinitionDeleted => Vec::new(),
-        _ => reason::of(program, work, (unit, segment), entered, decided.why, t),
-    };
-    debug_assert!(work.customer.unit(unit).is_none_or(|last| since >= last.since), "since never goes back");
-    let origin = match decided.step {
-        Step::Timer { .. } => Origin::Timer(since),
-        Step::Record(r) => Origin::Record(r.position),
-        Step::Activation(a) => Origin::Activation(a.number),
-    };
-    work.customer.seq += 1;
-    work.customer.set_unit(UnitEntry::new(unit, entered, since, origin));
-    if let Some(feature) = segment.crossings[usize::from(entered)] {
-        work.crossed(program, feature, since);
-    }
-    let count = &mut members[segment.definition.at()];
-    *count = if entered { count.saturating_add(1) } else { count.saturating_sub(1) };
-    let until = match decided.cause {
-        // Nothing can take it back.
-        Cause::DefinitionDeleted => Timestamp::MAX,
-        _ => work.unit_until(program, unit, t).until,
-    };
-    let emit = emit(program, work, segment, t, out);
-    if entered && !emit.is_empty() {
-        // Look-ups tell what was published, not what it would be by now.
-        let bytes = &mut work.customer.bytes;
-        let start = bytes.len() as u32;
-        emit.iter().for_each(|(_, value)| put_value(bytes, value));
-        let end = bytes.len() as u32;
-        if let Some(entry) = work.customer.unit_mut(unit) {
-            entry.emit = Span { start, end };
-        }
-    }
-    let customer: Arc<str> = work.id.as_str().into();
-    let name = &program.names[segment.definition.at()];
-    let id = |origin, version| change_id(name, &customer, version, origin, 0);
-    let membership = entered.then(|| Membership {
-        customer: customer.clone(),
-        segment: name.clone(),
-        stage: None,
-        since,
-        version: definition.hash,
-        emit: emit.clone(),
-    });
-    let change = Change {
-        change_id: id(origin, definition.hash),
-        customer: customer.clone(),
-        seq: work.customer.seq,
-        segment: name.clone(),
-        version: definition.hash,
-        kind: if entered { ChangeKind::Entered } else { ChangeKind::Exited },
-        since,
-        decided_at: t,
-        cause: decided.cause,
-        cause_event: match decided.step {
-            Step::Record(r) => Some(CauseEvent { id: r.id.map(Into::into), position: r.position }),
-            Step::Timer { .. } | Step::Activation(_) => None,
-        },
-        corrects: decided.corrects.map(|(origin, version)| id(origin, version.unwrap_or(definition.hash))),
-        approx: decided.approx,
-        valid_until: (until != Timestamp::MAX).then_some(until),
-        reason,
-        emit,
-    };
-    out.bytes += weight(&change) * if entered { 2 } else { 1 };
-    out.changes.push(Published { change, membership });
-}
-
-/// Publishes the exit of a member whose segment no definition of the new set describes; `program` is that of the old one.
-pub fn dissolve(program: &Program, work: &mut Work, unit: UnitId, step: ActivationStep, members: &mut [u64], out: &mut Outputs) {
-    let UnitKind::Segment(segment) = &program.plan.units[unit as usize].kind else { return };
-    work.new_pass();
-    let decided = Decided {
-        entered: false,
-        why: None,
-        since: step.at,
-        cause: Cause::DefinitionDeleted,
-        corrects: None,
-        approx: false,
-        step: Step::Activation(step),
-    };
-    publish(program, work, (unit, segment), decided, members, out);
-}
-
-/// The segment's fields at the decision (R42); long texts are cut.
-fn emit(program: &Program, work: &mut Work, segment: &SegmentUnit, t: Timestamp, out: &mut Outputs) -> Vec<(Arc<str>, Value)> {
-    let mut fields = Vec::with_capacity(segment.emit.len());
-    let mut room = crate::limits::EMIT_BYTES_MAX;
-    for (name, term) in &segment.emit {
-        work.load_of_term(program, *term);
-        let seen = work.term(program, *term, t);
-        out.counts.sums_saturated += u64::from(seen.saturated);
-        fields.push((name.clone(), super::output::fitting(name, bounded(seen.value.to_value()), &mut room)));
-    }
-    fields
-}
-
-fn bounded(value: Value) -> Value {
-    match value {
-        Value::Text(text) if text.len() > EMIT_TEXT_BYTES_MAX => {
-            let end = (0..=EMIT_TEXT_BYTES_MAX).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
-            Value::Text(text[..end].into())
-        }
-        Value::List(mut items) => {
-            items.truncate(crate::limits::EMIT_ITEMS_MAX);
-            Value::List(items.into_iter().map(bounded).collect())
-        }
-        Value::Record(items) => Value::Record(items.into_iter().map(bounded).collect()),
-        other => other,
-    }
-}
-
-/// About the bytes of an encoded change.
-fn weight(change: &Change) -> usize {
-    let reasons: usize = change.reason.iter().map(|r| r.condition.len() + r.observed.len() + r.threshold.len() + 48).sum();
-    let emit: usize = change.emit.iter().map(|(name, value)| name.len() + 8 + value_weight(value)).sum();
-    PUBLISHED_BYTES_BASE + change.customer.len() + change.segment.len() + reasons + emit
-}
-
-fn value_weight(value: &Value) -> usize {
-    match value {
-        Value::Text(text) => text.len() + 2,
-        Value::List(items) | Value::Record(items) => items.iter().map(|v| value_weight(v) + 2).sum(),
-        _ => 24,
-    }
-}
-
-/// The segments that a customer is in, as they were published.
-pub fn memberships(program: &Program, work: &Work) -> Vec<Membership> {
-    let mut out = Vec::new();
-    for entry in work.customer.units.iter().filter(|e| e.member) {
-        let segment = match &program.plan.units[entry.unit as usize].kind {
-            UnitKind::Segment(segment) => segment,
-            UnitKind::Stages(of) => {
-                out.extend(stages::membership(program, work, entry.unit, of, &work.id.as_str().into()));
-                continue;
-            }
-            _ => continue,
-        };
-        let definition = &program.plan.workspace().definitions[segment.definition.at()];
-        let mut values = Reader::new(work.customer.span(entry.emit));
-        out.push(Membership {
-            customer: work.id.as_str().into(),
-            segment: definition.name.as_str().into(),
-            stage: None,
-            since: entry.since,
-            version: entry.version.unwrap_or(definition.hash),
-            emit: segment.emit.iter().map(|(name, _)| (name.clone(), read_value(&mut values).to_value())).collect(),
-        });
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -575,14 +395,5 @@ mod tests {
             }
         }
         assert_eq!(seen, [2, 5, 7, 9, 12]);
-    }
-
-    #[test]
-    fn long_texts_are_cut_at_a_character() {
-        let long = "é".repeat(EMIT_TEXT_BYTES_MAX);
-        match bounded(Value::Text(long.as_str().into())) {
-            Value::Text(cut) => assert!(cut.len() <= EMIT_TEXT_BYTES_MAX && long.starts_with(&*cut) && cut.len() > EMIT_TEXT_BYTES_MAX - 2),
-            other => panic!("{other:?}"),
-        }
     }
 }

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use super::{Agenda, Step, Stepped, inherited, weight};
+use super::publish::{Decided, weight};
+use super::{Agenda, Step, Stepped, inherited};
 use crate::engine::customer::{Span, UnitEntry};
 use crate::engine::evaluate::Work;
 use crate::engine::features::Verdict;
@@ -14,8 +15,7 @@ use crate::engine::output::{Outputs, Published};
 use crate::engine::program::Program;
 use crate::engine::reason;
 use crate::engine::warming::Truth;
-use crate::ids::SemanticHash;
-use crate::model::{Cause, CauseEvent, Change, ChangeKind, Membership, Origin, change_id};
+use crate::model::{Cause, ChangeKind, Membership};
 use crate::plan::node::{NodeId, StagesUnit, UnitId, UnitKind};
 use crate::time::Timestamp;
 
@@ -174,43 +174,27 @@ pub fn step(
         }
     };
     *stepped = Stepped { turned: true, moved: true };
-    let moved = Moved { to: wanted, since, cause, corrects, step };
-    publish(program, work, (unit, stages), moved, members, out);
+    let moved = Decided { since, cause, corrects, approx: wanted.approx, step };
+    publish(program, work, (unit, stages), wanted.place.unwrap_or(stages.stages.len()), moved, members, out);
     work.customer.set_deadline(unit, wanted.until);
     agenda.turned(program, unit, since, step);
-}
-
-/// A move that has been decided.
-struct Moved<'a> {
-    to: Wanted,
-    since: Timestamp,
-    cause: Cause,
-    /// With its version where that is not the present one.
-    corrects: Option<(Origin, Option<SemanticHash>)>,
-    step: Step<'a>,
 }
 
 fn publish(
     program: &Program,
     work: &mut Work,
     (unit, stages): (UnitId, &StagesUnit),
-    moved: Moved,
+    to: usize,
+    moved: Decided,
     members: &mut [u64],
     out: &mut Outputs,
 ) {
     let (t, since) = (moved.step.at(), moved.since);
-    let definition = &program.plan.workspace().definitions[stages.definition.at()];
     let from = work.stage_published(unit, stages)[0];
     let (from_place, from_name): (_, Arc<str>) = (from.place, from.name.into());
-    let to = moved.to.place.unwrap_or(stages.stages.len());
     let reason = reason::of_move(program, work, stages, (from_place.unwrap_or(usize::MAX), to), t);
     let last = work.customer.unit(unit).copied();
     debug_assert!(last.is_none_or(|last| since >= last.since), "since never goes back");
-    let origin = match moved.step {
-        Step::Timer { .. } => Origin::Timer(since),
-        Step::Record(r) => Origin::Record(r.position),
-        Step::Activation(a) => Origin::Activation(a.number),
-    };
     if last.is_none() {
         let count = &mut members[stages.definition.at()];
         *count = count.saturating_add(1);
@@ -221,33 +205,12 @@ fn publish(
     Stage { place: Some(to), name: "" }.put(bytes);
     Stage { place: from_place, name: &from_name }.put(bytes);
     let emit = Span { start, end: bytes.len() as u32 };
-    work.customer.set_unit(UnitEntry { emit, ..UnitEntry::new(unit, true, since, origin) });
+    work.customer.set_unit(UnitEntry { emit, ..UnitEntry::new(unit, true, since, moved.origin()) });
     let until = work.unit_until(program, unit, t).until;
-    let customer: Arc<str> = work.id.as_str().into();
-    let name = &program.names[stages.definition.at()];
-    let id = |origin, version| change_id(name, &customer, version, origin, 0);
-    let change = Change {
-        change_id: id(origin, definition.hash),
-        customer: customer.clone(),
-        seq: work.customer.seq,
-        segment: name.clone(),
-        version: definition.hash,
-        kind: ChangeKind::Moved { from: from_name, to: stages.name(to).clone() },
-        since,
-        decided_at: t,
-        cause: moved.cause,
-        cause_event: match moved.step {
-            Step::Record(r) => Some(CauseEvent { id: r.id.map(Into::into), position: r.position }),
-            Step::Timer { .. } | Step::Activation(_) => None,
-        },
-        corrects: moved.corrects.map(|(origin, version)| id(origin, version.unwrap_or(definition.hash))),
-        approx: moved.to.approx,
-        valid_until: (until != Timestamp::MAX).then_some(until),
-        reason,
-        emit: Vec::new(),
-    };
+    let kind = ChangeKind::Moved { from: from_name, to: stages.name(to).clone() };
+    let change = moved.change(program, work, stages.definition, kind, until, reason);
     out.bytes += weight(&change) * 2;
-    let membership = membership(program, work, unit, stages, &customer);
+    let membership = membership(program, work, unit, stages, &change.customer);
     out.changes.push(Published { change, membership });
 }
 
