@@ -101,7 +101,7 @@ impl Customer {
                 _ if like.is_some() => {}
                 Origin::Record(at) => {
                     let other = at.partition != before.partition;
-                    put_u64(out, u64::from(at.input.0) << 1 | u64::from(other) * kind::OTHER_PARTITION);
+                    put_u64(out, (u64::from(at.input.0) << 1) | (u64::from(other) * kind::OTHER_PARTITION));
                     if other {
                         put_u64(out, u64::from(at.partition));
                     }

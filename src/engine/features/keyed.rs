@@ -332,8 +332,7 @@ mod tests {
         for seed in 0..60u64 {
             let mut rng = fastrand::Rng::with_seed(seed);
             let absence = (seed % 3 == 0).then_some(Millis(9));
-            let plan =
-                SequencePlan { steps: vec![StepPlan::default(), within.clone()], absence, total: None, mark: false, text: String::new() };
+            let plan = SequencePlan { steps: vec![StepPlan::default(), within], absence, total: None, mark: false, text: String::new() };
             let spec = SequenceSpec { plan, buffer_max: Millis(12) };
             let window = AgeWindow::last(Millis(rng.i64(1..80)));
             let horizon = Some(window.far);
