@@ -1,4 +1,6 @@
 //! A walk over everything a definition consists of, outer before inner.
+//!
+//! The plan has walks of its own: a form that one of the two forgets is one in which they differ.
 
 use crate::lang::{Definition, DefinitionKind, Expr, Selector, Term, TimeWindow, Window};
 
