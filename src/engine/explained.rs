@@ -316,20 +316,8 @@ fn needed(program: &Program, work: &mut Work, id: NodeId, holds: bool, t: Timest
         Node::CartEmpty => Some(if holds { "something put into the cart" } else { "an empty cart" }.into()),
         Node::CartHas(_) => Some("another content of the cart".into()),
         Node::Sequence { .. } if !holds => Some("the steps that are still missing, in their order".into()),
-        Node::Compare { left, right, .. } => source(program, *left).or_else(|| source(program, *right)).map(Source::text),
-        Node::Between { of, .. }
-        | Node::Member { of, .. }
-        | Node::HalfOpen { of, .. }
-        | Node::Next { of, .. }
-        | Node::Matches { of, .. }
-        | Node::Near { of, .. }
-        | Node::Contains { of, .. }
-        | Node::StartsWith { of, .. }
-        | Node::EndsWith { of, .. }
-        | Node::Empty(of)
-        | Node::Known(of)
-        | Node::Has { of, .. } => source(program, *of).map(Source::text),
-        _ => None,
+        Node::Calendar(_) | Node::InSession { .. } | Node::After { .. } => None,
+        leaf => leaf.terms().find_map(|term| source(program, term)).map(Source::text),
     }
 }
 

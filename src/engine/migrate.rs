@@ -532,7 +532,7 @@ fn node_text(program: &Program, id: NodeId) -> String {
                 Node::SomeKey { of, .. } => node_text(program, *of),
                 _ => String::new(),
             };
-            let points: Vec<String> = crate::plan::terms_of(&info.node).into_iter().map(|term| points_text(program, term)).collect();
+            let points: Vec<String> = info.node.terms().map(|term| points_text(program, term)).collect();
             let (zones, features) = (zones(&program.plan, &info.node), features.collect::<Vec<_>>());
             // Segments and stages that its terms ask for, with what they mean.
             let others = program.beneath[id as usize].iter().filter_map(|unit| program.plan.definition_of(*unit));
@@ -554,7 +554,7 @@ fn points_text(program: &Program, term: TermId) -> String {
 
 /// Whose clock a condition asks.
 fn zones(plan: &Plan, node: &Node) -> Vec<ZoneRef> {
-    let of_terms = crate::plan::terms_of(node).into_iter().filter_map(|term| match &plan.terms[term as usize] {
+    let of_terms = node.terms().filter_map(|term| match &plan.terms[term as usize] {
         TermNode::Calendar(term) => Some(term.zone()),
         _ => None,
     });

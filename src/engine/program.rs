@@ -300,41 +300,14 @@ impl Loads {
                 self.whole(plan, *feature);
                 return self.node(plan, cart, &plan.nodes[*of as usize].node);
             }
-            Node::After { of, mark } => return self.term(plan, cart, *of).term(plan, cart, *mark),
-            Node::InSession { session, of } => {
-                self.features.push(*session);
-                return self.term(plan, cart, *of);
-            }
+            Node::InSession { session, .. } => self.features.push(*session),
             Node::CartEmpty | Node::CartHas(_) => self.features.push(cart),
             // List records stand next to the cart.
             Node::InList(_) => self.features.push(cart + 1),
-            Node::Calendar(calendar) => {
-                self.features.extend(calendar.feature());
-                return calendar.term().into_iter().fold(self, |loads, term| loads.term(plan, cart, term));
-            }
-            Node::Compare { left, right, .. } => return self.term(plan, cart, *left).term(plan, cart, *right),
-            Node::Between { of, low, high } => return self.term(plan, cart, *of).term(plan, cart, *low).term(plan, cart, *high),
-            Node::Member { of, .. }
-            | Node::HalfOpen { of, .. }
-            | Node::Aged { of, .. }
-            | Node::Next { of, .. }
-            | Node::Matches { of, .. }
-            | Node::Near { of, .. }
-            | Node::Contains { of, .. }
-            | Node::StartsWith { of, .. }
-            | Node::EndsWith { of, .. }
-            | Node::Empty(of)
-            | Node::Known(of)
-            | Node::Has { of, .. } => return self.term(plan, cart, *of),
-            Node::Constant(_)
-            | Node::And(_)
-            | Node::Or(_)
-            | Node::Not(_)
-            | Node::Held { .. }
-            | Node::InSegment { .. }
-            | Node::Consent { .. } => {}
+            Node::Calendar(calendar) => self.features.extend(calendar.feature()),
+            _ => {}
         }
-        self
+        node.terms().fold(self, |loads, term| loads.term(plan, cart, term))
     }
 
     /// The same of a condition with all its operands.

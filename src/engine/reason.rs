@@ -172,8 +172,6 @@ pub fn observed(program: &Program, work: &mut Work, id: NodeId, t: Timestamp) ->
                 None => "no key".into(),
             }
         }
-        Node::After { of, .. } | Node::InSession { of, .. } => shown(work, *of),
-        Node::FirstSince { .. } => work.node(program, id, t).holds.to_string(),
         Node::Score { feature, .. } => {
             work.load(program, *feature);
             Val::score(work.score(program, *feature, t)).to_value().to_string()
@@ -187,17 +185,6 @@ pub fn observed(program: &Program, work: &mut Work, id: NodeId, t: Timestamp) ->
                 (false, false) => format!("{} against {}", shown(work, left), shown(work, right)),
             }
         }
-        Node::Between { of, .. }
-        | Node::Member { of, .. }
-        | Node::HalfOpen { of, .. }
-        | Node::Matches { of, .. }
-        | Node::Near { of, .. }
-        | Node::Contains { of, .. }
-        | Node::StartsWith { of, .. }
-        | Node::EndsWith { of, .. }
-        | Node::Empty(of)
-        | Node::Known(of)
-        | Node::Has { of, .. } => shown(work, *of),
         Node::Aged { of, .. } | Node::Next { of, .. } => {
             work.load_of_term(program, *of);
             match work.instant(program, *of, t) {
@@ -218,7 +205,10 @@ pub fn observed(program: &Program, work: &mut Work, id: NodeId, t: Timestamp) ->
             let items = work.cart(program).summary().items;
             if items == 0 { "empty".into() } else { format!("{items} lines") }
         }
-        Node::And(_) | Node::Or(_) | Node::Not(_) => work.node(program, id, t).holds.to_string(),
+        leaf => match leaf.terms().next() {
+            Some(of) => shown(work, of),
+            None => work.node(program, id, t).holds.to_string(),
+        },
     }
 }
 

@@ -10,15 +10,15 @@ use super::value::{Val, relate};
 use crate::lang::definition::Rel;
 use crate::lang::display;
 use crate::model::{Decimal, Value};
+use crate::plan::Plan;
 use crate::plan::feature::FeatureId;
 use crate::plan::node::{Node, NodeId, TermId, TermNode, UnitId};
-use crate::plan::{Plan, terms_of};
 use crate::time::Timestamp;
 
 /// The units that a condition's terms read, which turn by themselves: segments within points.
 pub fn units_beneath(plan: &Plan, node: &Node) -> Box<[UnitId]> {
     let mut units = Vec::new();
-    terms_of(node).into_iter().for_each(|term| units_of_term(plan, term, &mut units));
+    node.terms().for_each(|term| units_of_term(plan, term, &mut units));
     units.sort_unstable();
     units.dedup();
     units.into()

@@ -300,7 +300,7 @@ impl Work {
 
     /// A condition on terms: unknown as soon as one of them is.
     fn of_terms(&mut self, program: &Program, id: NodeId, node: &Node, t: Timestamp) -> Known {
-        let terms = crate::plan::terms_of(node);
+        let terms: Vec<TermId> = node.terms().collect();
         let unknown: Vec<Timestamp> = terms.iter().filter_map(|term| self.term_unknown(program, *term, t)).collect();
         // What it reads by itself, of which nothing better is known here.
         let of_terms = |f: &FeatureId| terms.iter().any(|term| program.term_loads[*term as usize].contains(f));

@@ -157,7 +157,7 @@ impl<'w> Builder<'w> {
             Node::Not(of) | Node::SomeKey { of, .. } => self.nodes[*of as usize].open,
             Node::Held { operand, .. } => self.nodes[*operand as usize].open,
             Node::Calendar(CalendarNode::Local(_)) => true,
-            _ => terms_of(&node).iter().any(|t| self.term_open(*t)),
+            _ => node.terms().any(|t| self.term_open(t)),
         };
         let id = self.nodes.len() as NodeId;
         self.nodes.push(NodeInfo { node, text: text.into(), threshold: threshold.into(), open });
@@ -467,29 +467,6 @@ pub(super) fn add_window(windows: &mut Vec<AgeWindow>, window: AgeWindow) {
 /// On calendar windows, which the checker refuses.
 pub(super) fn age_window(window: &Window) -> AgeWindow {
     AgeWindow::of(window).unwrap_or_else(|| refused("a calendar window"))
-}
-
-/// Terms that a condition reads.
-pub(crate) fn terms_of(node: &Node) -> Vec<TermId> {
-    match node {
-        Node::Compare { left, right, .. } | Node::After { of: left, mark: right } => vec![*left, *right],
-        Node::Between { of, low, high } => vec![*of, *low, *high],
-        Node::Member { of, .. }
-        | Node::HalfOpen { of, .. }
-        | Node::Aged { of, .. }
-        | Node::InSession { of, .. }
-        | Node::Next { of, .. }
-        | Node::Matches { of, .. }
-        | Node::Near { of, .. }
-        | Node::Contains { of, .. }
-        | Node::StartsWith { of, .. }
-        | Node::EndsWith { of, .. }
-        | Node::Empty(of)
-        | Node::Known(of)
-        | Node::Has { of, .. } => vec![*of],
-        Node::Calendar(calendar) => calendar.term().into_iter().collect(),
-        _ => Vec::new(),
-    }
 }
 
 /// Adds or widens one edge; `delay` as [`Edge::enters_after`], of this read alone.

@@ -1,6 +1,6 @@
 //! About what evaluating a condition costs, so that the cheap operands of an `and` are asked first.
 
-use super::build::{Builder, terms_of};
+use super::build::Builder;
 use super::feature::{FeatureId, FeatureKind};
 use super::node::{Node, NodeId, TermId, TermNode};
 
@@ -23,7 +23,7 @@ impl Builder<'_> {
             Node::CartEmpty | Node::InList(_) => 3,
             Node::CartHas(_) => 10,
             Node::Matches { of, .. } | Node::Near { of, .. } => 8 + self.term_cost(*of),
-            leaf => 1 + terms_of(leaf).iter().map(|t| self.term_cost(*t)).sum::<u32>(),
+            leaf => 1 + leaf.terms().map(|t| self.term_cost(t)).sum::<u32>(),
         }
     }
 

@@ -3,7 +3,7 @@
 //! An insertion into a counted set can make `at least 3 x` true but never false; so a member whose condition only rises need not be
 //! looked at. Its deadline, computed earlier, can then only have moved later, which is the safe side (LANGUAGE.md 9.1).
 
-use super::build::{Builder, terms_of};
+use super::build::Builder;
 use super::calendar::{Axis, CalendarNode, CalendarTerm, ZoneRef};
 use super::delays::edge;
 use super::feature::{Edge, FeatureId, FeatureKind, Quantity};
@@ -123,7 +123,7 @@ impl Builder<'_> {
     /// Tells of everything that a condition reads whether one more record can raise (`up`) or lower the condition.
     pub(super) fn reads(&self, node: NodeId, up: bool, tell: &mut dyn FnMut(Source, Matters)) {
         let of_terms = |node: &Node, effect: Effect, tell: &mut dyn FnMut(Source, Matters)| {
-            for term in terms_of(node) {
+            for term in node.terms() {
                 self.term_sources(term, &mut |source| tell(source, effect.matters(up)));
             }
         };

@@ -155,7 +155,7 @@ fn window_horizon(feature: &Feature, far: Millis) -> Option<Millis> {
 
 /// Whether a term is read by nothing but windows by age.
 fn only_aged(plan: &Plan, term: TermId) -> bool {
-    let in_nodes = plan.nodes.iter().filter(|n| !matches!(n.node, Node::Aged { .. })).any(|n| super::terms_of(&n.node).contains(&term));
+    let in_nodes = plan.nodes.iter().filter(|n| !matches!(n.node, Node::Aged { .. })).any(|n| n.node.terms().any(|t| t == term));
     let in_terms = plan.terms.iter().any(|t| match t {
         TermNode::Arithmetic { left, right, .. } => *left == term || *right == term,
         TermNode::Age(of) => *of == term,

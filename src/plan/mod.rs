@@ -46,7 +46,6 @@ use crate::lang::definition::EventRef;
 use crate::model::{Property, Type, ZoneDatabase};
 use crate::time::Millis;
 
-pub(crate) use build::terms_of;
 pub use identity::Meaning;
 pub use report::SegmentReport;
 

@@ -282,6 +282,46 @@ pub struct SegmentUnit {
     pub crossings: [Option<FeatureId>; 2],
 }
 
+impl Node {
+    /// Terms that a condition reads, the one that it is about first. Not those of its operands.
+    pub fn terms(&self) -> impl Iterator<Item = TermId> {
+        let all = match self {
+            Node::Compare { left, right, .. } | Node::After { of: left, mark: right } => [Some(*left), Some(*right), None],
+            Node::Between { of, low, high } => [Some(*of), Some(*low), Some(*high)],
+            Node::Member { of, .. }
+            | Node::HalfOpen { of, .. }
+            | Node::Aged { of, .. }
+            | Node::InSession { of, .. }
+            | Node::Next { of, .. }
+            | Node::Matches { of, .. }
+            | Node::Near { of, .. }
+            | Node::Contains { of, .. }
+            | Node::StartsWith { of, .. }
+            | Node::EndsWith { of, .. }
+            | Node::Empty(of)
+            | Node::Known(of)
+            | Node::Has { of, .. } => [Some(*of), None, None],
+            Node::Calendar(calendar) => [calendar.term(), None, None],
+            Node::Constant(_)
+            | Node::And(_)
+            | Node::Or(_)
+            | Node::Not(_)
+            | Node::Held { .. }
+            | Node::Quantity { .. }
+            | Node::SomeKey { .. }
+            | Node::FirstSince { .. }
+            | Node::Score { .. }
+            | Node::Sequence { .. }
+            | Node::InSegment { .. }
+            | Node::InList(_)
+            | Node::Consent { .. }
+            | Node::CartEmpty
+            | Node::CartHas(_) => [None; 3],
+        };
+        all.into_iter().flatten()
+    }
+}
+
 /// Exactly one holds: the first from the top, else the last.
 #[derive(Clone, Debug)]
 pub struct StagesUnit {

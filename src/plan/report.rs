@@ -256,24 +256,12 @@ impl Reads {
                 self.time.insert(format!("{within} before `{}`, and at it", shown(plan, *of)));
                 self.term(plan, *of);
             }
-            Node::Compare { left, right, .. } => [left, right].into_iter().for_each(|t| self.term(plan, *t)),
-            Node::Between { of, low, high } => [of, low, high].into_iter().for_each(|t| self.term(plan, *t)),
             Node::CartEmpty | Node::CartHas(_) => self.cart = true,
             Node::Calendar(calendar) => self.calendar(plan, calendar),
             Node::InList(list) => {
                 self.lists.insert(list.0);
             }
-            Node::Member { of, .. }
-            | Node::HalfOpen { of, .. }
-            | Node::Matches { of, .. }
-            | Node::Near { of, .. }
-            | Node::Contains { of, .. }
-            | Node::StartsWith { of, .. }
-            | Node::EndsWith { of, .. }
-            | Node::Empty(of)
-            | Node::Known(of)
-            | Node::Has { of, .. } => self.term(plan, *of),
-            Node::Constant(_) => {}
+            leaf => leaf.terms().for_each(|t| self.term(plan, t)),
         }
     }
 
