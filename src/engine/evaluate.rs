@@ -406,7 +406,7 @@ impl Work {
                 break;
             }
             let (then, after, _) = at(next);
-            if then != now {
+            if then != now || after <= next {
                 break;
             }
             next = after;

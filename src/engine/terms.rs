@@ -95,8 +95,12 @@ impl Work {
             Node::Held { unit, operand, at_least } => {
                 let operand = self.peek(program, *operand, t);
                 match self.customer.unit(*unit).map(|e| e.since) {
-                    // About to begin by a timer of this very millisecond.
-                    None if operand.holds => Verdict { holds: false, until: operand.until.min(t + *at_least), ..operand },
+                    None if operand.holds => {
+                        // About to begin by a timer of this very millisecond; or `t` lies ahead, and when it began till then is not known.
+                        let ahead = self.customer.deadline(*unit) < t;
+                        let until = if ahead { t } else { operand.until.min(t + *at_least) };
+                        Verdict { holds: false, until, ..operand }
+                    }
                     since => held(since, operand, *at_least, t),
                 }
             }
