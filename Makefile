@@ -13,11 +13,16 @@ demo: tools
 	$(CARGO) build --release
 	./target/release/segmentd demo $(ARGS)
 
-## make test    everything: unit, conformance, property and golden tests, and the suite on a real Apache Kafka
+# Random cases of `make test`, SEED:CASES, and how it is built: what ten thousand of them cost in an unoptimised build is more than what it
+# takes to optimise this package a little. Debug assertions and checks of overflow stay.
+SIMULATION ?= 0:10000
+TEST = --features broker-tests --config profile.dev.package.segmentd.opt-level=1
+
+## make test    everything: unit, conformance, property and golden tests, ten thousand random cases, and the suite on a real Apache Kafka
 .PHONY: test
 test: tools kafka
-	$(CARGO) build --features broker-tests --tests --bins
-	$(CARGO) test --features broker-tests
+	$(CARGO) build $(TEST) --tests --bins
+	SIMULATION=$(SIMULATION) $(CARGO) test $(TEST)
 
 ## make quick   the same without Apache Kafka
 .PHONY: quick
