@@ -221,6 +221,51 @@ pub enum Expr {
     },
 }
 
+impl Expr {
+    /// Conditions that it is made of. The filter of [`Expr::Has`] is none of them: it is about the elements of a list.
+    pub fn operands(&self) -> &[Expr] {
+        match self {
+            Expr::And(all) | Expr::Or(all) => all,
+            Expr::Not(of) | Expr::HeldFor { of, .. } => std::slice::from_ref(of),
+            _ => &[],
+        }
+    }
+
+    /// Terms that it reads, in the order of the text; not those of its operands, nor those inside of a term.
+    pub fn terms(&self) -> impl Iterator<Item = &Term> {
+        let all = match self {
+            Expr::Compare { left, right, .. } => [Some(left), Some(right), None],
+            Expr::Between { of, low, high } => [Some(of), Some(low), Some(high)],
+            Expr::Member { of, .. }
+            | Expr::HalfOpen { of, .. }
+            | Expr::TimeIn { of, .. }
+            | Expr::Anniversary { of, .. }
+            | Expr::Contains { of, .. }
+            | Expr::Has { of, .. }
+            | Expr::StartsWith { of, .. }
+            | Expr::EndsWith { of, .. }
+            | Expr::Matches { of, .. }
+            | Expr::Near { of, .. }
+            | Expr::Rank { of, .. }
+            | Expr::Empty(of)
+            | Expr::Known(of) => [Some(of), None, None],
+            Expr::And(_)
+            | Expr::Or(_)
+            | Expr::Not(_)
+            | Expr::Everyone
+            | Expr::HeldFor { .. }
+            | Expr::EventIn { .. }
+            | Expr::NofM { .. }
+            | Expr::Sequence(_)
+            | Expr::InSegment(_)
+            | Expr::InList(_)
+            | Expr::Crossed { .. }
+            | Expr::Consent(_) => [None; 3],
+        };
+        all.into_iter().flatten()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rel {
     Eq,
@@ -313,6 +358,26 @@ pub enum Term {
     Age(Box<Term>),
     /// `emit key`: the key of the definition's one `per` condition.
     Key,
+}
+
+impl Term {
+    /// Terms that it is made of, in the order of the text.
+    pub fn operands(&self) -> impl Iterator<Item = &Term> {
+        let all: [Option<&Term>; 2] = match self {
+            Term::Arithmetic { left, right, .. } => [Some(left), Some(right)],
+            Term::Ntile { of, .. } | Term::Band { of, .. } | Term::Age(of) => [Some(of), None],
+            Term::Literal(_)
+            | Term::Path(_)
+            | Term::Aggregate { .. }
+            | Term::OfEvent { .. }
+            | Term::Score(_)
+            | Term::Points(_)
+            | Term::Stage(_)
+            | Term::Bucket(_)
+            | Term::Key => [None; 2],
+        };
+        all.into_iter().flatten()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -206,41 +206,10 @@ fn merged(mut ranges: Vec<(i64, i64)>) -> Box<[(i64, i64)]> {
 /// Whether a filter or condition asks the local clock.
 pub fn asks_local(expr: &Expr) -> bool {
     fn term(of: &Term) -> bool {
-        match of {
-            Term::Path(Path::Local(_)) => true,
-            Term::Arithmetic { left, right, .. } => term(left) || term(right),
-            Term::Band { of, .. } | Term::Age(of) | Term::Ntile { of, .. } => term(of),
-            _ => false,
-        }
+        matches!(of, Term::Path(Path::Local(_))) || of.operands().any(term)
     }
-    match expr {
-        Expr::And(all) | Expr::Or(all) => all.iter().any(asks_local),
-        Expr::Not(of) => asks_local(of),
-        Expr::HeldFor { of, .. } => asks_local(of),
-        Expr::Compare { left, right, .. } => term(left) || term(right),
-        Expr::Between { of, low, high } => term(of) || term(low) || term(high),
-        Expr::Has { of, filter } => term(of) || asks_local(filter),
-        Expr::Member { of, .. }
-        | Expr::HalfOpen { of, .. }
-        | Expr::TimeIn { of, .. }
-        | Expr::Anniversary { of, .. }
-        | Expr::Contains { of, .. }
-        | Expr::StartsWith { of, .. }
-        | Expr::EndsWith { of, .. }
-        | Expr::Matches { of, .. }
-        | Expr::Near { of, .. }
-        | Expr::Empty(of)
-        | Expr::Known(of)
-        | Expr::Rank { of, .. } => term(of),
-        Expr::Everyone
-        | Expr::EventIn { .. }
-        | Expr::NofM { .. }
-        | Expr::Sequence(_)
-        | Expr::InSegment(_)
-        | Expr::InList(_)
-        | Expr::Crossed { .. }
-        | Expr::Consent(_) => false,
-    }
+    let of_elements = matches!(expr, Expr::Has { filter, .. } if asks_local(filter));
+    of_elements || expr.terms().any(term) || expr.operands().iter().any(asks_local)
 }
 
 /// By what events are filed.

@@ -30,12 +30,6 @@ pub fn workspace(workspace: &Workspace, visitor: &mut impl Visitor) {
 
 fn expr(of: &Expr, visitor: &mut impl Visitor) {
     match of {
-        Expr::And(all) | Expr::Or(all) => all.iter().for_each(|e| expr(e, visitor)),
-        Expr::Not(e) => expr(e, visitor),
-        Expr::HeldFor { of, .. } => expr(of, visitor),
-        Expr::Everyone | Expr::InSegment(_) | Expr::InList(_) | Expr::Consent(_) | Expr::Crossed { .. } => {}
-        Expr::Compare { left, right, .. } => [left, right].into_iter().for_each(|t| term(t, visitor)),
-        Expr::Between { of, low, high } => [of, low, high].into_iter().for_each(|t| term(t, visitor)),
         Expr::EventIn { of, window: w, .. } => {
             visitor.selector(of, None);
             window(w, visitor);
@@ -54,21 +48,11 @@ fn expr(of: &Expr, visitor: &mut impl Visitor) {
                 window(w, visitor);
             }
         }
-        Expr::Has { of, filter } => match of {
-            Term::Path(Path::Cart(CartPath::Items | CartPath::Whole)) => visitor.cart_filter(filter),
-            of => term(of, visitor),
-        },
-        Expr::Member { of, .. }
-        | Expr::HalfOpen { of, .. }
-        | Expr::Anniversary { of, .. }
-        | Expr::Contains { of, .. }
-        | Expr::StartsWith { of, .. }
-        | Expr::EndsWith { of, .. }
-        | Expr::Matches { of, .. }
-        | Expr::Near { of, .. }
-        | Expr::Rank { of, .. }
-        | Expr::Empty(of)
-        | Expr::Known(of) => term(of, visitor),
+        Expr::Has { of: Term::Path(Path::Cart(CartPath::Items | CartPath::Whole)), filter } => visitor.cart_filter(filter),
+        _ => {
+            of.terms().for_each(|t| term(t, visitor));
+            of.operands().iter().for_each(|e| expr(e, visitor));
+        }
     }
 }
 
@@ -82,9 +66,7 @@ fn term(of: &Term, visitor: &mut impl Visitor) {
             window(w, visitor);
         }
         Term::OfEvent { of, property, .. } => visitor.selector(of, Some(property).filter(|p| !p.is_empty()).map(Vec::as_slice)),
-        Term::Arithmetic { left, right, .. } => [left, right].into_iter().for_each(|t| term(t, visitor)),
-        Term::Ntile { of, .. } | Term::Band { of, .. } | Term::Age(of) => term(of, visitor),
-        Term::Literal(_) | Term::Path(_) | Term::Score(_) | Term::Points(_) | Term::Stage(_) | Term::Bucket(_) | Term::Key => {}
+        _ => of.operands().for_each(|t| term(t, visitor)),
     }
 }
 
@@ -96,38 +78,15 @@ fn window(of: &Window, visitor: &mut impl Visitor) {
 
 /// First names of the property paths in a filter, nested ones of `has` left to their lists.
 pub fn filter_names(filter: &Expr, out: &mut Vec<String>) {
-    let mut of_term = |t: &Term| term_names(t, out);
-    match filter {
-        Expr::Compare { left, right, .. } => [left, right].into_iter().for_each(of_term),
-        Expr::Between { of, low, high } => [of, low, high].into_iter().for_each(of_term),
-        Expr::Member { of, .. }
-        | Expr::HalfOpen { of, .. }
-        | Expr::TimeIn { of, .. }
-        | Expr::Anniversary { of, .. }
-        | Expr::Contains { of, .. }
-        | Expr::Has { of, .. }
-        | Expr::StartsWith { of, .. }
-        | Expr::EndsWith { of, .. }
-        | Expr::Matches { of, .. }
-        | Expr::Near { of, .. }
-        | Expr::Empty(of)
-        | Expr::Known(of) => of_term(of),
-        Expr::And(all) | Expr::Or(all) => all.iter().for_each(|e| filter_names(e, out)),
-        Expr::Not(e) => filter_names(e, out),
-        _ => {}
-    }
+    filter.terms().for_each(|t| term_names(t, out));
+    filter.operands().iter().for_each(|e| filter_names(e, out));
 }
 
 fn term_names(term: &Term, out: &mut Vec<String>) {
-    match term {
-        Term::Path(Path::Property { path, .. }) => out.extend(path.first().cloned()),
-        Term::Arithmetic { left, right, .. } => {
-            term_names(left, out);
-            term_names(right, out);
-        }
-        Term::Age(of) => term_names(of, out),
-        _ => {}
+    if let Term::Path(Path::Property { path, .. }) = term {
+        out.extend(path.first().cloned());
     }
+    term.operands().for_each(|t| term_names(t, out));
 }
 
 /// Properties that some definition or the cart needs (LANGUAGE.md R48, R60), and the fields of cart lines that filters read.
